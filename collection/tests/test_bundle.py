@@ -67,6 +67,25 @@ def test_a_bundle_without_a_location_is_valid_and_does_not_mention_it(example):
     assert list(reduced) == list(example)
 
 
+def test_a_bundle_without_a_location_has_no_scanner_there(example):
+    example["SCANNER_ENDPOINTS"] = {
+        "usstorage": "https://clair-us.test:6060",
+        "eustorage": "https://clair-eu.test:6060",
+    }
+
+    reduced = bundle.bundle_without_location(example, "eustorage")
+
+    assert reduced["SCANNER_ENDPOINTS"] == {"usstorage": "https://clair-us.test:6060"}
+
+
+def test_scanning_without_the_address_of_a_scanner_is_refused(example):
+    example["FEATURE_SECURITY_SCANNER"] = True
+
+    (problem,) = bundle.bundle_problems(example, ["usstorage", "eustorage"])
+
+    assert problem.startswith("FEATURE_SECURITY_SCANNER: is true although no scanner is configured")
+
+
 def test_removing_an_unknown_location_does_not_change_the_bundle(example):
     assert bundle.bundle_without_location(example, "elsewhere") == example
 

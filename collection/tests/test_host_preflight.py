@@ -25,6 +25,7 @@ DEFAULTS = {
     "registry": ["registry_https_port", "registry_metrics_port"],
     "postgres": ["postgres_port"],
     "redis": ["redis_port"],
+    "clair": ["clair_port", "clair_metrics_port"],
     "load_balancer": ["load_balancer_https_port", "load_balancer_metrics_port"],
 }
 
@@ -91,6 +92,12 @@ def checked(root, example, tmp_path):
         "atoll_sites": {"us-1": {"ansible_host": "127.0.0.1"}},
         "atoll_postgres": {"db-1": {"ansible_host": "127.0.0.2"}},
         "atoll_redis": {"db-1": {}},
+        "atoll_clair": {
+            "scan-1": {
+                "ansible_host": "127.0.0.4",
+                "clair_database_uri": "postgresql://clair:SECRET-VALUE@clair-db.invalid/clair",
+            }
+        },
         "atoll_load_balancer": {"lb-1": {"ansible_host": "127.0.0.3"}},
     }
     variables = {
@@ -105,7 +112,7 @@ def checked(root, example, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     return {
         name: json.loads((tmp_path / f"{name}.json").read_text())
-        for name in ("us-1", "db-1", "lb-1")
+        for name in ("us-1", "db-1", "lb-1", "scan-1")
     }
 
 
@@ -124,6 +131,7 @@ def test_each_host_is_checked_for_its_own_components(root, checked):
     assert ports("us-1") == expected["registry"]
     assert ports("db-1") == expected["postgres"] | expected["redis"]
     assert ports("lb-1") == expected["load_balancer"]
+    assert ports("scan-1") == expected["clair"]
 
     def paths(host):
         return {found["path"] for found in checked[host]["paths"]}
@@ -131,6 +139,8 @@ def test_each_host_is_checked_for_its_own_components(root, checked):
     assert paths("us-1") == {"/var/lib/containers", defaults["registry"]["registry_data_directory"]}
     assert paths("db-1") == {"/var/lib/containers", defaults["postgres"]["postgres_data_directory"]}
     assert paths("lb-1") == {"/var/lib/containers"}
+    assert paths("scan-1") == {"/var/lib/containers", defaults["clair"]["clair_data_directory"]}
+    assert checked["scan-1"]["limits"] == [defaults["clair"]["clair_memory"]]
     limits = ("registry_memory", "registry_replication_memory", "registry_mirror_memory")
     assert checked["us-1"]["limits"] == [defaults["registry"][name] for name in limits]
     assert checked["lb-1"]["limits"] == [defaults["load_balancer"]["load_balancer_memory"]]
@@ -139,6 +149,7 @@ def test_each_host_is_checked_for_its_own_components(root, checked):
     assert ("store-unresolved", "us-1") in found
     assert "cannot resolve store.invalid (usstorage)" in json.dumps(checked["us-1"])
     assert ("registry-unresolved", "lb-1") in found
+    assert ("database-unresolved", "scan-1") in found
     assert not {name for name, host in found if host == "db-1"} & {"store-unresolved"}
     # The rollout starts these.
     assert not {"database-unreachable", "redis-unreachable", "site-unreachable"} & {

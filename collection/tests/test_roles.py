@@ -6,8 +6,9 @@ import jinja2
 import pytest
 import yaml
 
-ROLES = ["host", "keepalived", "load_balancer", "postgres", "redis", "registry"]
+ROLES = ["clair", "host", "keepalived", "load_balancer", "postgres", "redis", "registry"]
 CONTAINERS = [
+    ("clair", "atoll-clair"),
     ("load_balancer", "atoll-load-balancer"),
     ("postgres", "atoll-postgres"),
     ("redis", "atoll-redis"),
@@ -58,6 +59,9 @@ def render(root):
             "registry_config": SECRET,
             "postgres_password": SECRET,
             "redis_password": SECRET,
+            "clair_psk": SECRET,
+            "clair_database_uri": SECRET,
+            "clair_site": "us",
             "host_user_ids": {"user": 990, "group": 990},
             "ansible_managed": "Ansible managed",
             "registry_site": "us",
@@ -125,6 +129,22 @@ def test_podman_waits_for_a_stop_for_less_time_than_systemd(render, role, contai
     assert int(podman) + 5 <= int(systemd)
 
 
+def test_the_log_of_clair_is_limited(render):
+    """Without its database, Clair writes gigabytes of messages in minutes."""
+    unit = render("clair", "atoll-clair").splitlines()
+
+    assert "LogDriver=passthrough" in unit
+    assert {"LogRateLimitIntervalSec=30s", "LogRateLimitBurst=1000"} <= set(unit)
+
+
+def test_clair_is_checked_on_its_introspection_port_and_unpacks_layers_on_disk(render):
+    unit = render("clair", "atoll-clair")
+
+    assert re.search(r"^HealthCmd=.* http://127\.0\.0\.1:8089/healthz$", unit, re.MULTILINE)
+    assert "Environment=TMPDIR=/var/spool/clair\n" in unit
+    assert "Volume=/var/lib/atoll/clair/spool:/var/spool/clair:rw" in unit
+
+
 def test_ports_are_published_on_an_address(render):
     for role, container in CONTAINERS:
         for line in render(role, container).splitlines():
@@ -140,7 +160,7 @@ def test_the_number_of_processes_of_each_container_is_limited(render, role, cont
 
 
 @pytest.mark.parametrize(
-    ("role", "container"), [pair for pair in CONTAINERS if pair[0] in ("registry", "load_balancer")]
+    ("role", "container"), [pair for pair in CONTAINERS if pair[0] not in ("postgres", "redis")]
 )
 def test_the_memory_of_containers_that_clients_reach_is_limited(render, role, container):
     service = render(role, container).partition("[Service]")[2]
@@ -151,6 +171,7 @@ def test_the_memory_of_containers_that_clients_reach_is_limited(render, role, co
 @pytest.mark.parametrize(
     ("role", "container", "ports"),
     [
+        ("clair", "atoll-clair", {"8089"}),
         ("load_balancer", "atoll-load-balancer", {"8404"}),
         ("registry", "atoll-registry", {"9091"}),
         ("registry", "atoll-replication", {"9091"}),
