@@ -52,6 +52,7 @@ from atoll.registry.repositories import (
 )
 from atoll.registry.tag_locks import lock_references
 from atoll.registry.tags import NOW_MS, alive
+from atoll.scanning.scan_requests import REQUEST_SCAN
 
 # Advisory locks that any number of concurrent transactions may hold. PostgreSQL's lock table has 64
 # entries for each connection (max_locks_per_transaction).
@@ -78,13 +79,13 @@ SELECT repository.id,
 FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 """
 
-# Store a manifest with its references, point its tags to it, write log entries and enqueue
-# notifications, in one transaction. The locks, acquired in a fixed order, serialize pushes of a tag
-# and of a manifest, and prevent the collection of blobs and manifests that the lookup found. If the
-# collector was faster, the reference is null and violates a constraint; an absent manifest is
-# recorded instead if permitted. The state of the repository, which the lookup found, is locked and
-# checked again: a manifest of a repository that must not change violates a constraint, too.
-# PostgreSQL's lock table is shared, so transactions that need many locks are serialized first.
+# Store a manifest with its references, point its tags to it, write log entries, request a scan and
+# enqueue notifications, in one transaction. The locks, acquired in a fixed order, serialize pushes
+# of a tag and of a manifest, and prevent the collection of blobs and manifests that the lookup
+# found. If the collector was faster, the reference is null and violates a constraint; an absent
+# manifest is recorded instead if permitted. The state of the repository, which the lookup found, is
+# locked and checked again: a manifest of a repository that must not change violates a constraint,
+# too. PostgreSQL's lock table is shared, so transactions that need many locks are serialized first.
 _STORE = f"""
 SELECT {lock(LARGE_MANIFEST)}
 WHERE cardinality(%(tags)s::text[]) + cardinality(%(blobs)s::text[])
@@ -137,6 +138,7 @@ SELECT 'push_repo', %(namespace)s, %(name)s, %(username)s, %(address)s, jsonb_st
                        'manifest_digest', %(digest)s::text))
 FROM (SELECT unnest(%(tags)s::text[]) AS tag
       UNION ALL SELECT NULL WHERE cardinality(%(tags)s::text[]) = 0) AS pushed;
+{REQUEST_SCAN}
 {ENQUEUE_PUSH_NOTIFICATIONS}
 """
 
@@ -207,13 +209,26 @@ class Manifests:
         required: list[str],
         *,
         sparse_indexes: bool,
+        scans: bool = False,
     ) -> None:
+        """Provide the manifests.
+
+        Args:
+            database: Where they are stored.
+            reads: Queries that a replica may answer.
+            redis: The cache.
+            repositories: The repositories, which a push may create.
+            required: The default locations.
+            sparse_indexes: Whether an index may list manifests that its repository does not have.
+            scans: Whether a push requests a scan of its image.
+        """
         self._database = database
         self._reads = reads
         self._redis = redis
         self._repositories = repositories
         self._required = required
         self._sparse_indexes = sparse_indexes
+        self._scans = scans
         self._barrier = PushBarrier(database)
 
     def put(
@@ -400,6 +415,7 @@ class Manifests:
                     "child_sizes": [one.size for one in parsed.listed],
                     "optional_children": parsed.children if self._sparse_indexes else [],
                     "config": parsed.config,
+                    "scans": self._scans,
                 },
             )
         except (psycopg2.errors.ForeignKeyViolation, psycopg2.errors.NotNullViolation) as error:

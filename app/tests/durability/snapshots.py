@@ -16,6 +16,7 @@ WHERE n.nspname = 'public' AND c.relkind = 'r' ORDER BY c.relname
 _TIMES = """
 SELECT table_name, column_name FROM information_schema.columns
 WHERE table_schema = 'public' AND data_type = 'timestamp with time zone'
+  AND table_name NOT IN (SELECT table_name FROM information_schema.views)
 """
 
 # Columns with milliseconds since 1970, as in Quay.

@@ -37,6 +37,22 @@ CREATE INDEX securityscan_due ON securityscan (is_backfill, available_at, id)
 -- Images to index again, of each earlier state of the indexer in the order of their last index.
 CREATE INDEX securityscan_indexed ON securityscan (attempted_hash, last_indexed, id)
     WHERE index_status IN (2, -4) AND available_at = 'infinity';
+-- For the figures of the queue.
+CREATE INDEX securityscan_status ON securityscan (index_status);
+CREATE INDEX securityscan_leased ON securityscan (lease_expires) WHERE lease_token IS NOT NULL;
+
+-- Report new work to the client that wrote it; that client notifies the workers after its commit, as
+-- it does for `replicationtask`.
+CREATE FUNCTION security_work_written() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE INFO USING MESSAGE = 'atoll_scan ["' || TG_ARGV[0] || '"]';
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER securityscan_written AFTER INSERT ON securityscan
+FOR EACH ROW WHEN (NOT NEW.is_backfill)
+EXECUTE FUNCTION security_work_written('scan');
 
 CREATE TABLE manifestsecurityscan (
     manifest_id bigint PRIMARY KEY REFERENCES manifest ON DELETE CASCADE,
@@ -112,6 +128,8 @@ CREATE TABLE securitynotification (
     attempts      integer NOT NULL DEFAULT 0,
     last_error    text
 );
+CREATE TRIGGER securitynotification_written AFTER INSERT ON securitynotification
+FOR EACH ROW EXECUTE FUNCTION security_work_written('notification');
 CREATE INDEX securitynotification_next ON securitynotification (available_at)
     WHERE state <> 'ended';
 CREATE INDEX securitynotification_ended ON securitynotification (ended_at)
@@ -120,8 +138,8 @@ CREATE INDEX securitynotification_ended ON securitynotification (ended_at)
 -- The greatest id of the manifests that the backfill has not examined; without a row, it has not
 -- begun. A row of 0: it is complete.
 CREATE TABLE securitybackfill (
-    only_one  boolean PRIMARY KEY DEFAULT true CHECK (only_one),
-    remaining bigint NOT NULL,
-    total     bigint NOT NULL,
+    only_one   boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    remaining  bigint NOT NULL,
+    total      bigint NOT NULL,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );

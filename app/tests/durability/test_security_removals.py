@@ -1,0 +1,137 @@
+"""The scanner is asked to delete the reports of images that no repository has any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from atoll.placement.upkeep.garbage import Collector
+from atoll.scanning.removals import Removals
+from atoll.scanning.scans import ScanClaim, Scans
+from atoll.scanning.stored_reports import StoredReports
+
+from ..caches import RecordingCache
+from .security_scans import INDEXER, claim_one, let_pass, one_site, push_image, scans_of, statuses
+from .sites import MemorySite
+
+HOUR = 3600
+
+
+@pytest.fixture
+def site(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
+    return one_site(make_database, tmp_path)
+
+
+@pytest.fixture
+def scans(site: MemorySite) -> Scans:
+    return scans_of(site)
+
+
+def scan_first(scans: Scans) -> ScanClaim:
+    claim = claim_one(scans)
+    scans.scanned(claim, INDEXER, {"High": 2})
+    return claim
+
+
+def delete_repository(site: MemorySite, name: str) -> None:
+    site.database.run("DELETE FROM manifestblob; DELETE FROM uploadedblob")
+    site.database.run("DELETE FROM repository WHERE name = %s", [name])
+
+
+def collect(site: MemorySite) -> None:
+    site.database.run("UPDATE manifest SET deleted_at = now() - interval '1 year'")
+    Collector(site.database, site.graph.bundle, RecordingCache()).delete_manifests()
+
+
+@pytest.mark.parametrize("how", ["collected", "repository"])
+def test_the_report_of_an_image_that_is_gone_is_to_be_deleted_once(
+    site: MemorySite, scans: Scans, how: str
+) -> None:
+    digest = push_image(site)
+    scan_first(scans)
+    StoredReports(site.database).keep(str(digest), b"{}", INDEXER)
+    if how == "collected":
+        collect(site)
+    else:
+        delete_repository(site, "app")
+    removals = Removals(site.database)
+    (claim,) = removals.claim(9)
+    assert claim.digest == str(digest)
+    assert removals.claim(9) == []
+    removals.finish(claim)
+    let_pass(site, HOUR)
+    assert removals.claim(9) == []
+    for table in ("securityscan", "securityscanremoval", "manifestsecurityreport"):
+        assert site.database.read(f"SELECT count(*) FROM {table}") == [[0]]
+
+
+def test_a_report_is_kept_as_long_as_a_repository_has_the_image(
+    site: MemorySite, scans: Scans
+) -> None:
+    digest = push_image(site, repository="one")
+    push_image(site, repository="two")
+    scan_first(scans)
+    removals = Removals(site.database)
+    delete_repository(site, "one")
+    assert removals.claim(9) == []
+    assert site.database.read("SELECT count(*) FROM securityscanremoval") == [[0]]
+    delete_repository(site, "two")
+    assert [claim.digest for claim in removals.claim(9)] == [str(digest)]
+
+
+def test_a_deletion_that_failed_is_repeated(site: MemorySite) -> None:
+    push_image(site)
+    delete_repository(site, "app")
+    removals = Removals(site.database)
+    removals.retry(removals.claim(9)[0], "no response")
+    assert removals.claim(9) == []
+    let_pass(site, HOUR)
+    assert removals.claim(9)[0].attempts == 2
+
+
+def test_an_image_is_not_scanned_while_its_report_is_being_deleted(
+    site: MemorySite, scans: Scans
+) -> None:
+    digest = push_image(site)
+    delete_repository(site, "app")
+    removals = Removals(site.database)
+    (removal,) = removals.claim(9)
+    push_image(site)
+    assert scans.claim(9, INDEXER) == []
+    removals.finish(removal)
+    let_pass(site, 61)
+    assert claim_one(scans).digest == digest
+
+
+def test_a_report_is_not_deleted_while_its_image_is_being_scanned(
+    site: MemorySite, scans: Scans
+) -> None:
+    push_image(site)
+    claim = claim_one(scans)
+    delete_repository(site, "app")
+    removals = Removals(site.database)
+    assert removals.claim(9) == []
+    scans.scanned(claim, INDEXER, {})
+    let_pass(site, 61)
+    assert len(removals.claim(9)) == 1
+
+
+def test_a_push_during_a_removal_is_not_forgotten(site: MemorySite) -> None:
+    """The push holds its scan until its commit, so that the removal leaves it alone."""
+    digest = push_image(site, repository="one")
+    delete_repository(site, "one")
+    push_image(site, repository="two", scans=False)
+    with site.database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO securityscan (digest) VALUES (%s)"
+            " ON CONFLICT (digest) DO UPDATE SET digest = EXCLUDED.digest WHERE false",
+            [str(digest)],
+        )
+        cursor.execute(
+            "INSERT INTO manifestsecurityscan SELECT m.id, s.id FROM manifest m, securityscan s"
+        )
+        assert Removals(site.database).claim(9) == []
+    let_pass(site, 61)
+    assert Removals(site.database).claim(9) == []
+    assert statuses(site) == [0]
