@@ -8,7 +8,16 @@ REMOVAL = "atoll.registry.clair:remove"
 REGISTRY = "atoll.registry.registry:main"
 HOST = "atoll.registry.host:main"
 HOST_REMOVAL = "atoll.registry.host:remove"
+# The summary at the end of a rollout needs the results of the replaced modules.
+CHECK = ["--check"]
 URI = "postgresql://clair@db.test/clair"
+
+
+UPGRADE_PLAYS = [
+    "Check that all sites can be upgraded",
+    "Stop all sites except the first with the strategy stop_secondaries",
+    "Start the Clairs that were stopped with the strategy stop_secondaries",
+]
 
 
 @pytest.fixture
@@ -32,7 +41,7 @@ def steps(records, *actions):
 
 
 def test_clair_is_deployed_before_the_registry(playbook, groups):
-    status, records = playbook.run("site", groups)
+    status, records = playbook.run("site", groups, *CHECK)
 
     assert status == 0, playbook.output
     order = steps(records, CLAIR, REGISTRY)
@@ -43,7 +52,7 @@ def test_clair_is_deployed_before_the_registry(playbook, groups):
 def test_a_deployed_clair_gets_a_new_key_after_the_registry_has_both(playbook, groups):
     playbook.deployed = True
 
-    status, records = playbook.run("site", groups, clair_previous_psk="previous")
+    status, records = playbook.run("site", groups, *CHECK, clair_previous_psk="previous")
 
     assert status == 0, playbook.output
     order = steps(records, CLAIR, REGISTRY)
@@ -52,7 +61,7 @@ def test_a_deployed_clair_gets_a_new_key_after_the_registry_has_both(playbook, g
 
 
 def test_a_new_clair_is_deployed_before_the_registry_although_the_key_is_replaced(playbook, groups):
-    status, records = playbook.run("site", groups, clair_previous_psk="previous")
+    status, records = playbook.run("site", groups, *CHECK, clair_previous_psk="previous")
 
     assert status == 0, playbook.output
     assert steps(records, CLAIR, REGISTRY)[0] == ("us-1", CLAIR)
@@ -61,7 +70,7 @@ def test_a_new_clair_is_deployed_before_the_registry_although_the_key_is_replace
 def test_an_inventory_without_clair_deploys_none(playbook, groups):
     del groups["atoll_clair"]
 
-    status, records = playbook.run("site", groups)
+    status, records = playbook.run("site", groups, *CHECK)
 
     assert status == 0, playbook.output
     assert not steps(records, CLAIR)
@@ -118,6 +127,27 @@ def test_a_removed_host_that_runs_clair_keeps_its_settings(playbook, groups):
     assert not steps(records, HOST_REMOVAL, REMOVAL)
 
 
+@pytest.mark.parametrize("strategy", ["rolling", "stop_secondaries"])
+def test_an_upgrade_stops_the_clairs_of_the_sites_that_it_stops(playbook, groups, strategy):
+    plays = [play for play in playbook._plays("upgrade", {}) if play["name"] in UPGRADE_PLAYS]
+    for play in plays:
+        for task in play["tasks"]:
+            if "loop" in task and "scanner_hosts" in str(task["loop"]):
+                message = "record: {{ {'host': item, 'action': ansible_play_name, 'values': {}}"
+                task["ansible.builtin.debug"] = {"msg": message + " | to_json }} end"}
+    facts = {
+        "registry_good_image": {"stdout": "old"},
+        "registry_image_result": {"reference": "new"},
+    }
+
+    status, records = playbook.run_plays(plays, groups, atoll_strategy=strategy, **facts)
+
+    assert status == 0, playbook.output
+    stopped = {action for host, action, _ in records if host == "scan-eu"}
+    assert stopped == (set(UPGRADE_PLAYS[1:]) if strategy == "stop_secondaries" else set())
+    assert "us-1" not in {host for host, action, _ in records if action in UPGRADE_PLAYS}
+
+
 def test_updates_are_imported_once_for_each_database(playbook, groups):
     groups["atoll_clair"]["scan-ap"] = LOCAL | {"clair_database_uri": "postgresql://ap.test/clair"}
 
@@ -137,3 +167,53 @@ def test_the_file_is_relative_to_the_current_directory(root, tmp_path, groups, o
     assert [values for _, _, values in records] == [
         {"clair_updates_file": f"{tmp_path}/media/updates.json.gz"}
     ], playbook.output
+
+
+def test_a_wrong_file_is_refused_before_clair_is_asked(root, groups, tmp_path):
+    groups["atoll_clair"].pop("scan-eu")
+    file = tmp_path / "updates.json.gz"
+    file.write_text("no gzip")
+    play = {
+        "hosts": "atoll_clair",
+        "gather_facts": False,
+        "tasks": [
+            {
+                "ansible.builtin.include_role": {
+                    "name": "atoll.registry.clair",
+                    "tasks_from": "update",
+                }
+            }
+        ],
+    }
+
+    playbook = RecordedPlaybook(root, tmp_path)
+    status, _ = playbook.run_plays([play], groups, clair_updates_file=str(file))
+
+    assert status != 0
+    assert f"{file} is not compressed with gzip" in playbook.output
+    assert "Check that Clair is running" not in playbook.output
+
+
+def test_the_database_of_the_registry_is_refused_before_the_host_is_changed(
+    root, groups, tmp_path, example
+):
+    groups["atoll_clair"].pop("scan-eu")
+    role = {"name": "atoll.registry.clair"}
+    play = {
+        "hosts": "atoll_clair",
+        "gather_facts": False,
+        "tasks": [{"ansible.builtin.include_role": role}],
+    }
+
+    playbook = RecordedPlaybook(root, tmp_path)
+    status, _ = playbook.run_plays(
+        [play],
+        groups,
+        registry_hostname="registry.test",
+        clair_psk="5d0c1a9e7b3f4826" * 4,
+        clair_database_uri=example["DB_URI"],
+    )
+
+    assert status != 0
+    assert "Clair needs a database of its own" in playbook.output
+    assert "Ensure the container user is present" not in playbook.output
