@@ -118,7 +118,7 @@ class ScanBackfill:
     def _step(self) -> BackfillStatus:
         with self._database.transaction() as cursor:
             cursor.execute(_LOCK_POSITION)
-            remaining, total = cursor.fetchone()
+            ((remaining, total),) = cursor.fetchall()
             cursor.execute(_LOCK_RANGE, {"remaining": remaining, "batch": self._batch})
             ids = [row[0] for row in cursor.fetchall()]
             requested = 0

@@ -41,6 +41,13 @@ UPDATE securityscan SET {_END}, last_error = %(error)s, index_status = %(state)s
 WHERE {SCANS.is_held} RETURNING id
 """
 
+# The image was not attempted, because one of its layers cannot be read.
+DEFER = f"""
+UPDATE securityscan SET lease_token = NULL, lease_expires = NULL, attempts = attempts - 1,
+    last_error = %(error)s, available_at = clock_timestamp() + make_interval(secs => %(wait)s)
+WHERE {SCANS.is_held} RETURNING id
+"""
+
 # The counts change with the vulnerability data of the scanner, without another index.
 RECOUNT = """
 UPDATE securityscan SET severity_counts = %(counts)s::jsonb

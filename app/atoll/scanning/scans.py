@@ -20,6 +20,7 @@ from atoll.db.pool import Database
 from atoll.names import Digest, RepositoryName
 from atoll.scanning.scan_candidates import CLAIM_DUE, CLAIM_OUTDATED, SCANS
 from atoll.scanning.scan_outcomes import (
+    DEFER,
     NOT_SCANNED,
     RECOUNT,
     REQUEST_AGAIN,
@@ -199,6 +200,19 @@ class Scans:
     def postpone(self, claims: Sequence[ScanClaim]) -> None:
         """Release images that no scanner could be asked for; they can be claimed at once."""
         self._queue.give_back(claims)
+
+    def defer(self, claim: ScanClaim, reason: str, seconds: float) -> None:
+        """Release an image whose layers cannot be read now, which is no failure of its scan.
+
+        Args:
+            claim: The image.
+            reason: The reason, without secrets, for operators.
+            seconds: The time to the next attempt.
+
+        Raises:
+            LeaseLost: Another worker scans the image, or it was deleted.
+        """
+        self._finish(claim, DEFER, {"error": stored_text(reason), "wait": seconds})
 
     def unsupported(self, claim: ScanClaim, reason: str) -> None:
         """Record that a manifest is no image that can be scanned. Raises like `scanned`."""

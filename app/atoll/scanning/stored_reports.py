@@ -19,6 +19,9 @@ INSERT INTO manifestsecurityreport (scan_id, report, indexer_state)
 SELECT s.id, %(report)s, %(indexer_state)s FROM securityscan s WHERE s.digest = %(digest)s
 ON CONFLICT (scan_id) DO UPDATE SET report = EXCLUDED.report, fetched_at = EXCLUDED.fetched_at,
     indexer_state = EXCLUDED.indexer_state
+WHERE manifestsecurityreport.indexer_state <> EXCLUDED.indexer_state
+   OR manifestsecurityreport.fetched_at
+      <= EXCLUDED.fetched_at - make_interval(secs => %(renewed_after)s)
 """
 
 # A report that is too old is not returned, even if it has not been deleted yet.
@@ -74,7 +77,9 @@ class StoredReports:
         self._maximum_age = maximum_age
         self._batch = batch
 
-    def keep(self, digest: str, content: bytes, indexer_state: str) -> None:
+    def keep(
+        self, digest: str, content: bytes, indexer_state: str, *, renewed_after: float = 0.0
+    ) -> None:
         """Replace the report of an image.
 
         A report of more than 64 MiB is not kept, and neither is one of an image without a scan,
@@ -84,6 +89,7 @@ class StoredReports:
             digest: The manifest's digest.
             content: The JSON text that the scanner returned.
             indexer_state: The state of the indexer that made it.
+            renewed_after: Seconds for which a report of the same state is not replaced.
 
         Raises:
             DatabaseUnavailable: The database cannot be reached.
@@ -91,7 +97,12 @@ class StoredReports:
         if len(content) > _SIZE_MAXIMUM:
             return
         report = zlib.compress(content, _LEVEL)
-        values = {"digest": digest, "report": report, "indexer_state": indexer_state}
+        values = {
+            "digest": digest,
+            "report": report,
+            "indexer_state": indexer_state,
+            "renewed_after": renewed_after,
+        }
         self._database.run(_KEEP, values)
 
     def find(self, digest: str) -> StoredReport | None:

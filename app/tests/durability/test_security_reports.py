@@ -34,6 +34,24 @@ def test_the_last_report_is_returned_with_its_age(site: MemorySite) -> None:
     assert size[0][0] < 100
 
 
+def test_a_recent_report_of_the_same_indexer_is_not_replaced(site: MemorySite) -> None:
+    digest = str(push_image(site))
+    reports = StoredReports(site.database)
+    found = []
+    for content, state in ((b"1", INDEXER), (b"2", INDEXER), (b"3", LATER_INDEXER)):
+        reports.keep(digest, content, state, renewed_after=HOUR)
+        found.append(content_of(reports, digest))
+    site.database.run("UPDATE manifestsecurityreport SET fetched_at = now() - interval '2 hours'")
+    reports.keep(digest, b"4", LATER_INDEXER, renewed_after=HOUR)
+    assert [*found, content_of(reports, digest)] == [b"1", b"1", b"3", b"4"]
+
+
+def content_of(reports: StoredReports, digest: str) -> bytes:
+    report = reports.find(digest)
+    assert report is not None
+    return report.content
+
+
 def test_the_report_of_an_image_without_a_scan_is_not_kept(site: MemorySite) -> None:
     reports = StoredReports(site.database)
     reports.keep("sha256:gone", b"{}", INDEXER)

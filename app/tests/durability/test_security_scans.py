@@ -105,6 +105,22 @@ def test_an_unavailable_scanner_changes_no_state(site: MemorySite, scans: Scans)
     assert after == before
 
 
+def test_an_image_whose_layers_cannot_be_read_waits_without_a_failure(
+    site: MemorySite, scans: Scans
+) -> None:
+    digest = push_image(site)
+    scans.defer(claim_one(scans), "store unavailable", 30)
+    assert scans.claim(9, INDEXER) == []
+    assert row_of(site, digest, "index_status, attempts, failures, last_error") == [
+        ScanState.PENDING,
+        0,
+        0,
+        "store unavailable",
+    ]
+    let_pass(site, 31)
+    assert claim_one(scans).digest == digest
+
+
 def test_unsupported_and_too_large_images_are_final(site: MemorySite, scans: Scans) -> None:
     digests = [push_image(site, number) for number in range(2)]
     by_digest = {claim.digest: claim for claim in scans.claim(2)}
@@ -201,12 +217,14 @@ def test_nothing_is_written_after_the_lease_is_lost(site: MemorySite, scans: Sca
     let_pass(site, 61)
     holder = claim_one(scans)
     assert scans.renew([late, holder]) == {holder.lease_token}
-    for write in (
+    writes: list[Callable[[], None]] = [
         lambda: scans.scanned(late, INDEXER, {}),
         lambda: scans.retry(late, "late", INDEXER),
+        lambda: scans.defer(late, "late", 1),
         lambda: scans.unsupported(late, "late"),
         lambda: scans.too_large(late, "late"),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(LeaseLost):
             write()
     scans.postpone([late])
