@@ -16,7 +16,7 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"?'
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # The beginning of a store's answer, which may repeat parts of the request.
     (re.compile(r"\s*\(body starts:.*", re.DOTALL), ""),
-    (re.compile(rf"\b(Get|Head|Post|Put|parse) {_QUOTED}"), rf"\1 {_ADDRESS}"),
+    (re.compile(rf"\b(Get|Head|Post|Put|parse) {_QUOTED}(?=:|$)"), rf"\1 {_ADDRESS}"),
     (re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*:\\?/\\?/[^\s\"'<>`]*"), _ADDRESS),
     (re.compile(r"\?[^\s\"'?]*=[^\s\"']*"), "?[query]"),
     (re.compile(r"(?i)\bX-Amz-[\w-]+=[^\s\"']*"), "[query]"),
@@ -26,6 +26,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(dial|read|write) (tcp|udp)[46]? \S+?(?=:?(?:\s|$))"), rf"\1 \2 {_ADDRESS}"),
     (re.compile(r"\b(valid for) .*?\bnot \S+", re.DOTALL), rf"\1 other names than {_ADDRESS}"),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"), _ADDRESS),
+    (re.compile(r"\b[\w-]+(?:\.[\w-]+)+:\d{2,5}\b"), _ADDRESS),
     (re.compile(r"\[[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\](?::\d+)?"), _ADDRESS),
     (re.compile(r"[\x00-\x1f\x7f]+"), " "),
 )
@@ -36,8 +37,8 @@ def redact(text: str) -> str:
 
     It has at most TEXT_MAXIMUM characters.
     """
-    # An address is found wherever it begins, so a text may only be cut afterwards. The first cut
-    # bounds the work; it leaves a redacted beginning, because an address extends to its end.
+    # The first cut bounds the work. A text is shortened after it was redacted, because the rest
+    # of an address would not be recognized.
     found = text[: 20 * TEXT_MAXIMUM]
     for pattern, replacement in _RULES:
         found = pattern.sub(replacement, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
@@ -198,6 +199,18 @@ class NotificationPage(_Document):
 
     page: Page
     notifications: _List[Notification]
+
+
+class Announcement(_Document):
+    """What Clair posts to the registry: that a notification can be read.
+
+    Attributes:
+        notification_id: The notification.
+        callback: Its URL at the Clair that posts, which the registry need not reach.
+    """
+
+    notification_id: UUID
+    callback: str = ""
 
 
 class ErrorDocument(_Document):
