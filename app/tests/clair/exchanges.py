@@ -70,7 +70,8 @@ def send(client: ClairClient, exchange: Recording) -> Result:
     if not path.startswith("/indexer/api/v1/index_report"):
         return client.index_state()
     if exchange.method == "DELETE":
-        return client.delete(digest)
+        client.delete(digest)
+        return None
     if exchange.method == "GET":
         return client.index_report(digest)
     body = exchange.request_body if isinstance(exchange.request_body, dict) else {}
@@ -88,7 +89,8 @@ def _send_notification(client: ClairClient, exchange: Recording) -> Result:
     except ValueError:
         identifier = _NO_ID
     if exchange.method == "DELETE":
-        return client.delete_notification(identifier)
+        client.delete_notification(identifier)
+        return None
     query = parse_qs(parts.query)
     size = query.get("page_size", ["500"])[0]
     return client.notification_page(

@@ -34,7 +34,7 @@ def token(key: bytes = KEY, **claims: Any) -> str:
 
 def unsigned() -> str:
     claims = {"iss": "clair-notifier", "exp": NOW + 59}
-    return jwt.encode(claims, None, algorithm="none")
+    return jwt.encode(claims, "", algorithm="none")
 
 
 def test_notification_of_clair_is_accepted() -> None:
