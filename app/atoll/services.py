@@ -59,6 +59,7 @@ from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.mailer import Mailer
 from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import Receivers
+from atoll.notifications.vulnerabilities import VulnerabilityNotices
 from atoll.outbound.client import OutboundClient
 from atoll.periodic import ThreadRegistry
 from atoll.placement.content_deletions import ContentDeletions
@@ -74,6 +75,8 @@ from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
+from atoll.scanning.received_notifications import ReceivedNotifications
+from atoll.scanning.scanning import Scanning
 from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.upstream.limits import configured_limits
@@ -504,6 +507,28 @@ class Services:
             health,
         )
 
+    @cached_property
+    def scanning(self) -> Scanning | None:
+        """The scanners and their queue; None without FEATURE_SECURITY_SCANNER."""
+        if not self.bundle.feature_security_scanner:
+            return None
+        return Scanning.from_bundle(
+            self.secured_bundle, self.database, self.redis, self.locations, self.ca_bundle
+        )
+
+    @cached_property
+    def vulnerability_notices(self) -> VulnerabilityNotices:
+        """The notices of vulnerabilities; requires FEATURE_SECURITY_SCANNER."""
+        if self.scanning is None:
+            raise ValueError("FEATURE_SECURITY_SCANNER is not true")
+        return VulnerabilityNotices(
+            self.database,
+            self.scanning.clairs,
+            self.scanning.scans,
+            ReceivedNotifications(self.database),
+            self.bundle,
+        )
+
     def dependencies(self) -> Dependencies:
         """Return the dependencies of the web application."""
         return Dependencies(
@@ -529,6 +554,7 @@ class Services:
             log_exports=self.log_exports,
             mirroring=self._mirroring(),
             organization_mirroring=self._organization_mirroring(),
+            security=self.scanning.reports if self.scanning else None,
             pulls=self.pulls,
             environment=os.environ,
         )

@@ -88,8 +88,12 @@ class QueueRunner(Generic[Group, Job]):
             self._due_at = min(self._due_at, time.monotonic() + seconds)
         self._changed.set()
 
-    def stop(self) -> None:
-        """Stop claiming, and wait for jobs in progress."""
+    def stop(self, *, wait: bool = True) -> None:
+        """Stop claiming.
+
+        Args:
+            wait: also wait for jobs in progress.
+        """
         self._stop.set()
         self._changed.set()
         self._slots.release()
@@ -97,7 +101,7 @@ class QueueRunner(Generic[Group, Job]):
             self._registry.forget(self._claimer)
             self._claimer.join()
         with self._lock:
-            threads = list(self._threads)
+            threads = list(self._threads) if wait else []
         for thread in threads:
             thread.join()
 

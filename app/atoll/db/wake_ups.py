@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 # name of a location, or the kind of work of mirrors.
 REPLICATION_CHANNEL = "atoll_replication"
 MIRROR_CHANNEL = "atoll_mirror"
-_CHANNELS = frozenset({REPLICATION_CHANNEL, MIRROR_CHANNEL})
+SCAN_CHANNEL = "atoll_scan"
+_CHANNELS = frozenset({REPLICATION_CHANNEL, MIRROR_CHANNEL, SCAN_CHANNEL})
 # Seconds between two notifications of one process.
 _PAUSE = 0.2
 

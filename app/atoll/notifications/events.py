@@ -38,7 +38,21 @@ def _mirror(what: str) -> Callable[[Mapping[str, Any]], str]:
     return lambda event_data: f"{what}: {event_data['message']}"
 
 
+def _vulnerable(event_data: Mapping[str, Any]) -> str:
+    worst, tags = event_data["vulnerability"], ", ".join(event_data["tags"])
+    others = len(event_data.get("vulnerabilities", ())) - 1
+    more = f" and {others} more" if others > 0 else ""
+    return f"has the vulnerability {worst['id']} ({worst['priority']}){more} in {tags}"
+
+
 _TEST = {"message": "test notification"}
+_VULNERABILITY = {
+    "id": "CVE-2026-0001",
+    "description": "This is a test notification.",
+    "link": "https://cve.example/CVE-2026-0001",
+    "priority": "Critical",
+    "has_fix": True,
+}
 
 REPO_PUSH = Event("repo_push", PRIMARY, _pushed, {"updated_tags": ["latest"]})
 REPO_MIRROR_SYNC_STARTED = Event(
@@ -50,6 +64,17 @@ REPO_MIRROR_SYNC_SUCCESS = Event(
 REPO_MIRROR_SYNC_FAILED = Event(
     "repo_mirror_sync_failed", ERROR, _mirror("could not be mirrored"), _TEST
 )
+VULNERABILITY_FOUND = Event(
+    "vulnerability_found",
+    ERROR,
+    _vulnerable,
+    {
+        "tags": ["latest"],
+        "vulnerability": _VULNERABILITY,
+        "vulnerabilities": [_VULNERABILITY],
+        "counts": {"Critical": 1, "Fixable": 1},
+    },
+)
 
 EVENTS: Mapping[str, Event] = {
     event.name: event
@@ -58,5 +83,6 @@ EVENTS: Mapping[str, Event] = {
         REPO_MIRROR_SYNC_STARTED,
         REPO_MIRROR_SYNC_SUCCESS,
         REPO_MIRROR_SYNC_FAILED,
+        VULNERABILITY_FOUND,
     )
 }

@@ -157,7 +157,7 @@ class Scans:
         return self._queue.extend(claims)
 
     def scanned(
-        self, claim: ScanClaim, indexer_state: str, counts: Mapping[str, int] | None
+        self, claim: ScanClaim, indexer_state: str, counts: Mapping[str, object] | None
     ) -> None:
         """Record that an image was indexed.
 
@@ -222,7 +222,7 @@ class Scans:
         """Record that a layer exceeds the maximum size. Raises like `scanned`."""
         self._end(claim, ScanState.LAYER_TOO_LARGE, reason)
 
-    def record_counts(self, digest: str, counts: Mapping[str, int]) -> None:
+    def record_counts(self, digest: str, counts: Mapping[str, object]) -> None:
         """Replace the vulnerabilities by severity of an image, after another report was read."""
         self._queue.run(RECOUNT, {"digest": digest, "counts": _as_json(counts)})
 
@@ -268,7 +268,7 @@ def _claim(row: Mapping[str, Any]) -> ScanClaim:
     )
 
 
-def _as_json(counts: Mapping[str, int] | None) -> str | None:
+def _as_json(counts: Mapping[str, object] | None) -> str | None:
     return None if counts is None else json.dumps(counts)
 
 

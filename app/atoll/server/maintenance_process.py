@@ -12,6 +12,7 @@ from atoll import logs
 from atoll.server.bundle import load_bundle
 from atoll.server.container import wire_services
 from atoll.server.maintenance import start_maintenance
+from atoll.server.scanning import scanning_threads
 from atoll.storage.states import refresh_in_background
 
 _CONNECTIONS = 6
@@ -30,8 +31,13 @@ def run_maintenance() -> int:
         signal.signal(number, lambda *_signal: stop.set())
     services.deliverer.start(services.thread_registry)
     services.log_exporter.start(services.thread_registry)
+    scanning = scanning_threads(services)
+    if scanning is not None:
+        scanning.start()
     start_maintenance(services)
     stop.wait()
+    if scanning is not None:
+        scanning.stop()
     services.deliverer.stop()
     services.log_exporter.stop()
     return 0

@@ -29,6 +29,7 @@ from atoll.server.heartbeat import HeartbeatThread
 from atoll.server.maintenance import INTERVAL_SECONDS, Activity, start_maintenance
 from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.server.reload import Reloads, replace_process
+from atoll.server.scanning import scanning_threads
 from atoll.server.supervisor import ATOLL
 from atoll.services import Services
 from atoll.storage.states import refresh_in_background
@@ -85,6 +86,9 @@ def replicate() -> int:
     worker.start()
     services.deliverer.start(services.thread_registry)
     services.log_exporter.start(services.thread_registry)
+    scanning = scanning_threads(services)
+    if scanning is not None:
+        scanning.start()
     heartbeat = HeartbeatThread(services, "replication")
     heartbeat.start()
     port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
@@ -94,6 +98,8 @@ def replicate() -> int:
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")
     reloads.succeeded()
     reload = reloads.wait(stop, _read_bundle)
+    if scanning is not None:
+        scanning.stop()
     services.deliverer.stop()
     services.log_exporter.stop()
     worker.stop()

@@ -28,8 +28,10 @@ from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
+from atoll.scanning.received_notifications import ReceivedNotifications
+from atoll.scanning.reports import SecurityReports
 from atoll.storage.health import StoreHealth
-from atoll.web import errors
+from atoll.web import errors, scanner_notifications
 from atoll.web.admission import BodyAdmission
 from atoll.web.api import errors as api_errors
 from atoll.web.api.middleware import is_api
@@ -42,6 +44,7 @@ from atoll.web.middleware import Metrics, RequestMiddleware
 from atoll.web.panel.middleware import is_panel
 from atoll.web.panel.resources import Panel, create_panel
 from atoll.web.router import Router
+from atoll.web.scanner_notifications import ScannerNotifications
 from atoll.web.v2 import routes
 from atoll.web.v2.auth import TokenResource
 from atoll.web.v2.base import Base
@@ -83,6 +86,8 @@ class Dependencies:
     mirroring: Mirroring | None
     # None without FEATURE_ORG_MIRROR.
     organization_mirroring: OrganizationMirroring | None
+    # None without FEATURE_SECURITY_SCANNER.
+    security: SecurityReports | None
     pulls: PullLog
     environment: Mapping[str, str]
 
@@ -112,10 +117,14 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         log_exports=deps.log_exports,
         mirroring=deps.mirroring,
         organization_mirroring=deps.organization_mirroring,
+        security=deps.security,
         external_urls=external_urls,
         environment=deps.environment,
     )
     app.add_middleware(api.middleware)
+    if deps.bundle.feature_security_scanner:
+        received = ReceivedNotifications(deps.database)
+        app.add_route(scanner_notifications.PATH, ScannerNotifications(received, deps.bundle))
     for template, resource in api.routes:
         app.add_route(template, resource, optional_slash=True)
     panel = None

@@ -30,6 +30,8 @@ from atoll.placement.locations import errors as locations
 from atoll.placement.upkeep.bounded_backfill import LocationNotRequired
 from atoll.registry import banners, labels
 from atoll.registry import errors as registry
+from atoll.scanning.errors import ReportUnavailable
+from atoll.scanning.report_findings import InvalidReport
 from atoll.web.errors import ReadOnly, Unauthorized, printable
 from atoll.web.external_url import ExternalUrls
 
@@ -196,6 +198,9 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     TooManyVerifications: (429, _TOO_MANY),
     TooManyReports: (429, _TOO_MANY),
     ReadOnly: (503, "read_only"),
+    # As in Quay.
+    ReportUnavailable: (520, "downstream_issue"),
+    InvalidReport: (520, "downstream_issue"),
     RepositoryReadOnly: (503, "read_only"),
     registry.DeletionUnfinished: (503, _UNAVAILABLE),
     mailer.NotMailed: (503, _UNAVAILABLE),

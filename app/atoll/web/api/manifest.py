@@ -33,12 +33,6 @@ class LabelQuery(RequestModel):
     filter: str = Field(default="", max_length=255)
 
 
-class SecurityQuery(RequestModel):
-    """The level of detail."""
-
-    vulnerabilities: bool = False
-
-
 class ManifestResource:
     """`repository/{repository}/manifest/{digest}`."""
 
@@ -67,32 +61,6 @@ class ManifestResource:
             else None,
             "layers_compressed_size": sum(size for size in sizes if isinstance(size, int)),
         }
-
-
-class SecuritySchema(TypedDict):
-    """The status and result of a security scan."""
-
-    status: str
-    data: None
-
-
-class ManifestSecurity:
-    """`repository/{repository}/manifest/{digest}/security`, with FEATURE_SECURITY_SCANNER."""
-
-    def __init__(self, manifests: Manifests) -> None:
-        self._manifests = manifests
-
-    @operation(
-        "getRepoManifestSecurity",
-        query=SecurityQuery,
-        response=SecuritySchema,
-        scope="repo:read",
-        anonymous=True,
-    )
-    def on_get(self, call: Call, digest: str) -> Any:
-        """Get the status of a security scan, which is always unsupported."""
-        self._manifests.get(call.require(READ), str(Digest.parse(digest)))
-        return {"status": "unsupported", "data": None}
 
 
 class LabelSchema(TypedDict):

@@ -52,6 +52,7 @@ from atoll.registry.search import Search
 from atoll.registry.stars import Stars
 from atoll.registry.tag_history import TagHistory
 from atoll.registry.tags import Tags
+from atoll.scanning.reports import SecurityReports
 from atoll.upstream.limits import configured_limits
 from atoll.web.api import (
     application,
@@ -104,6 +105,7 @@ from atoll.web.api.organization import (
 from atoll.web.api.organization_mirror import OrganizationMirroring
 from atoll.web.api.pull_statistics import ManifestPullStatistics, TagPullStatistics
 from atoll.web.api.repository import RepositoryList, RepositoryResource, State, Visibility
+from atoll.web.api.security import ManifestSecurity
 from atoll.web.api.superuser_config import SuperuserConfig
 from atoll.web.api.superuser_guarantees import SuperuserGuarantees
 from atoll.web.api.superuser_health import SuperuserHealth
@@ -145,6 +147,7 @@ def create_api(
     log_exports: LogExports,
     mirroring: Mirroring | None,
     organization_mirroring: OrganizationMirroring | None,
+    security: SecurityReports | None,
     external_urls: ExternalUrls,
     environment: Mapping[str, str],
 ) -> Api:
@@ -186,7 +189,7 @@ def create_api(
         ("/find/repositories", FindRepositories(listing, namespaces, slots)),
         ("/find/all", FindAll(listing, Search(database), namespaces, slots)),
         ("/registry/capabilities", Capabilities(bundle)),
-        *_optional(bundle, environment, manifests, database),
+        *_optional(bundle, environment, manifests, database, security),
         *_mirrors(mirroring, bundle, database, namespaces),
         *_organization_mirrors(organization_mirroring, bundle, database, namespaces),
         ("/superuser/health", SuperuserHealth(database)),
@@ -271,14 +274,18 @@ def create_api(
 
 
 def _optional(
-    bundle: Bundle, environment: Mapping[str, str], manifests: Manifests, database: Database
+    bundle: Bundle,
+    environment: Mapping[str, str],
+    manifests: Manifests,
+    database: Database,
+    security: SecurityReports | None,
 ) -> Resources:
     """Return the resources of optional features; as in Quay, disabled ones are not found."""
     resources: Resources = []
     if bundle.feature_superuser_configdump:
         resources.append(("/superuser/config", SuperuserConfig(bundle, environment)))
-    if bundle.feature_security_scanner:
-        resources.append((f"{_MANIFEST}/security", manifest.ManifestSecurity(manifests)))
+    if security is not None:
+        resources.append((f"{_MANIFEST}/security", ManifestSecurity(manifests, security)))
     if bundle.feature_image_pull_stats:
         collaborators = (PullStatistics(database), manifests)
         resources.append((f"{_TAG}/pull_statistics", TagPullStatistics(*collaborators)))
