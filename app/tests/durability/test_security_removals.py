@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
+from atoll.names import RepositoryName
 from atoll.placement.upkeep.garbage import Collector
+from atoll.scanning.backfill import ScanBackfill
 from atoll.scanning.removals import Removals
 from atoll.scanning.scans import ScanClaim, Scans
 from atoll.scanning.stored_reports import StoredReports
 
 from ..caches import RecordingCache
-from .security_scans import INDEXER, claim_one, let_pass, one_site, push_image, scans_of, statuses
-from .sites import MemorySite
+from .query_costs import examined
+from .recording import RecordingDatabase
+from .security_scans import (
+    INDEXER,
+    claim_one,
+    let_pass,
+    one_site,
+    push_image,
+    put_image,
+    scans_of,
+    statuses,
+)
+from .sites import SUPERUSER, MemorySite
 
 HOUR = 3600
+MANY = 100_000
 
 
 @pytest.fixture
@@ -115,6 +132,70 @@ def test_a_report_is_not_deleted_while_its_image_is_being_scanned(
     scans.scanned(claim, INDEXER, {})
     let_pass(site, 61)
     assert len(removals.claim(9)) == 1
+
+
+def test_a_claim_reads_few_rows_of_many_removals(site: MemorySite) -> None:
+    push_image(site)
+    for statement in (
+        "INSERT INTO securityscan (digest, available_at)"
+        " SELECT 'sha256:' || n, 'infinity' FROM generate_series(1, %s) AS n",
+        "INSERT INTO securityscanremoval (digest)"
+        " SELECT 'sha256:' || n FROM generate_series(1, %s) AS n",
+    ):
+        site.database.run(statement, [MANY])
+    site.database.run("ANALYZE")
+    recording = RecordingDatabase.from_bundle(site.graph.bundle, size=1)
+    assert len(Removals(recording).claim(9)) == 9
+    read = [
+        examined(site.database, statement, cast("dict[str, object]", values))
+        for statement, values in recording.recorded.items()
+        if values is not None
+    ]
+    assert len(read) == 3
+    assert all(number < 400 for number in read), read
+
+
+def test_concurrent_pushes_and_deletions_forget_no_image(site: MemorySite) -> None:
+    """Each manifest keeps its scan, and no scan outlives the last manifest of its digest."""
+    names = [RepositoryName(SUPERUSER, name) for name in ("one", "two")]
+    for name in names:
+        push_image(site, repository=name.name)
+    content = bytes(site.database.read("SELECT manifest_bytes FROM manifest")[0][0])
+    ending = threading.Event()
+    removals, backfill = Removals(site.database), ScanBackfill(site.database)
+
+    def push_and_delete(name: RepositoryName) -> None:
+        for _ in range(12):
+            site.database.run(
+                "DELETE FROM manifest WHERE repository_id = (SELECT id FROM repository"
+                " WHERE name = %s)",
+                [name.name],
+            )
+            put_image(site, content, name)
+
+    def remove() -> None:
+        while not ending.is_set():
+            for claim in removals.claim(9):
+                removals.finish(claim)
+            site.database.run("UPDATE securityscanremoval SET available_at = now()")
+            backfill.restart()
+            backfill.step()
+
+    with ThreadPoolExecutor(3) as executor:
+        removing = executor.submit(remove)
+        try:
+            list(executor.map(push_and_delete, names))
+        finally:
+            ending.set()
+        removing.result()
+    assert statuses(site) == [0, 0]
+    site.database.run("DELETE FROM manifest")
+    let_pass(site, 61)
+    while claims := removals.claim(9):
+        for claim in claims:
+            removals.finish(claim)
+        let_pass(site, 61)
+    assert site.database.read("SELECT count(*) FROM securityscan") == [[0]]
 
 
 def test_a_push_during_a_removal_is_not_forgotten(site: MemorySite) -> None:
