@@ -325,6 +325,7 @@ class Services:
             self.repositories,
             self.bundle.required_locations,
             sparse_indexes=self.bundle.feature_sparse_index,
+            scans=self.bundle.feature_security_scanner,
         )
 
     @cached_property

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import socket
 import tempfile
 import threading
 import time
@@ -79,6 +80,7 @@ class ReplayServer(ThreadingHTTPServer):
         self.state = state
         self.requests: list[tuple[str, str]] = []
         self.stopped = threading.Event()
+        self._connections: set[socket.socket] = set()
         self.responder: Responder = Clair(
             state,
             lambda: self.options.key,
@@ -130,6 +132,20 @@ class ReplayServer(ThreadingHTTPServer):
             self.stopped.set()
             self.shutdown()
             self.server_close()
+            # Idle connections would be answered as long as their threads live.
+            for connection in tuple(self._connections):
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember the connection until it is closed."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget the connection."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore errors of connections, which tests cause on purpose."""

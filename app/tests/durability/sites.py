@@ -94,6 +94,7 @@ class MemorySite:
             graph.repositories,
             graph.bundle.required_locations,
             sparse_indexes=graph.bundle.feature_sparse_index,
+            scans=graph.bundle.feature_security_scanner,
         )
 
     def worker(self, **arguments: Any) -> Worker:

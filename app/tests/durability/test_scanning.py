@@ -1,0 +1,187 @@
+"""Images are scanned by a Clair (a replay of a real one), and the API serves the reports."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from atoll.names import Digest, RepositoryName
+from atoll.periodic import ThreadRegistry
+from atoll.scanning.scan_worker import ScanWorker
+from atoll.scanning.scanning import Scanning
+from atoll.scanning.scans import ScanClaim
+
+from tests.clair.replay import Options, ReplayServer
+from tests.clair.state import State
+
+from ..integration.services import wait_until
+from .api_client import ApiClient
+from .mirror_images import index_of, push_image, put
+from .sites import SUPERUSER, MemoryRegistry, MemorySite, make_registry
+
+KEY = b"a key of 32 bytes for the tests!"
+LOCATIONS = ["us", "eu"]
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+
+
+@dataclass
+class Stack:
+    """A registry with two sites, each of which has a Clair; the Clairs share one state."""
+
+    registry: MemoryRegistry
+    clairs: dict[str, ReplayServer]
+    state: State
+    stopped: dict[str, Callable[[], object]]
+    reported: list[tuple[str, bytes]] = field(default_factory=list)
+
+    @property
+    def us(self) -> MemorySite:
+        return self.registry["us"]
+
+    @property
+    def scanning(self) -> Scanning:
+        found = self.us.graph.scanning
+        assert found is not None
+        return found
+
+    def worker(self, *, at_once: int = 4) -> ScanWorker:
+        def reported(claim: ScanClaim, content: bytes) -> None:
+            self.reported.append((str(claim.digest), content))
+
+        return self.scanning.worker(at_once=at_once, reported=reported)
+
+    def scan_all(self) -> None:
+        """Scan what is due, and stop."""
+        worker = self.worker()
+        worker.start(ThreadRegistry())
+        try:
+            wait_until("all images are scanned", lambda: not self.due())
+        finally:
+            worker.stop()
+
+    def due(self) -> int:
+        statement = "SELECT count(*) FROM securityscan WHERE index_status IN (-1, 0)"
+        return int(self.us.database.read(statement)[0][0])
+
+    def security(self, digest: Digest, *, status: int = 200, query: str = "") -> Any:
+        path = f"repository/{self.us.repository}/manifest/{digest}/security{query}"
+        return ApiClient(self.us).call("GET", path, status=status)
+
+
+@pytest.fixture
+def stack(make_database: Callable[[], str], tmp_path: Path) -> Iterator[Stack]:
+    state = State(tmp_path / "clair")
+    with ExitStack() as running:
+        clairs, stopped = {}, {}
+        for name in LOCATIONS:
+            one = ExitStack()
+            server = ReplayServer(state, Options(key=KEY))
+            clairs[name] = one.enter_context(server.running())
+            stopped[name] = one.close
+            running.callback(one.close)
+        changes: dict[str, object] = {
+            "FEATURE_SECURITY_SCANNER": True,
+            "SCANNER_ENDPOINTS": {name: server.url for name, server in clairs.items()},
+            "SECURITY_SCANNER_V4_PSK": base64.b64encode(KEY).decode(),
+            "SECURITY_SCANNER_INDEXING_INTERVAL": 1,
+        }
+        registry = make_registry(make_database(), tmp_path / "site", LOCATIONS, changes)
+        yield Stack(registry, clairs, state, stopped)
+
+
+def test_a_pushed_image_is_scanned_and_its_report_is_served(stack: Stack) -> None:
+    digest = push_image(stack.us, "app", "v1")
+    assert stack.security(digest) == {"status": "queued", "data": None}
+    stack.scan_all()
+    found = stack.security(digest)
+    assert found["status"] == "scanned"
+    assert "stale" not in found
+    assert found["data"]["Layer"]["Name"] == str(digest)
+    assert found["data"]["Layer"]["Features"]
+    assert stack.reported[0][0] == str(digest)
+    counts = stack.security(digest, query="?vulnerabilities=false")["data"]
+    assert counts["Counts"]["Fixable"] > 0
+    assert all("Vulnerabilities" not in one for one in counts["Layer"]["Features"])
+
+
+def test_an_index_is_unsupported_and_lists_its_images(stack: Stack) -> None:
+    amd64, arm64 = push_image(stack.us, "amd64"), push_image(stack.us, "arm64")
+    index = put(stack.us, index_of({"amd64": amd64, "arm64": arm64}), INDEX_TYPE, "v1")
+    stack.scan_all()
+    children = {str(amd64): "scanned", str(arm64): "scanned"}
+    assert stack.security(index) == {"status": "unsupported", "data": None, "children": children}
+
+
+def test_no_image_changes_its_state_while_all_scanners_are_down(stack: Stack) -> None:
+    digests = [push_image(stack.us, str(number)) for number in range(20)]
+    for stop in stack.stopped.values():
+        stop()
+    worker = stack.worker()
+    worker.start(ThreadRegistry())
+    try:
+        wait_until("the scanner is known to be away", lambda: stack.scanning.clairs.seconds() > 0)
+        assert {stack.security(one)["status"] for one in digests} == {"queued"}
+        rows = stack.us.database.read("SELECT DISTINCT attempts, failures FROM securityscan")
+        assert [list(row) for row in rows] == [[0, 0]]
+    finally:
+        worker.stop()
+
+
+def test_the_scanner_of_another_site_is_used_while_the_own_one_is_down(stack: Stack) -> None:
+    digest = push_image(stack.us, "app", "v1")
+    stack.stopped["us"]()
+    stack.scan_all()
+    assert stack.security(digest)["status"] == "scanned"
+
+
+def test_the_last_report_is_served_as_stale_while_no_scanner_responds(stack: Stack) -> None:
+    digest = push_image(stack.us, "app", "v1")
+    stack.scan_all()
+    for stop in stack.stopped.values():
+        stop()
+    found = stack.security(digest)
+    assert (found["status"], found["stale"]) == ("scanned", True)
+    assert found["data"]["Layer"]["Features"]
+    stack.us.database.run("DELETE FROM manifestsecurityreport RETURNING scan_id")
+    error = stack.security(digest, status=520)
+    assert error["error_type"] == "downstream_issue"
+
+
+def test_a_report_without_vulnerability_data_is_queued(stack: Stack) -> None:
+    stack.state.change(vulnerability_data=False)
+    digest = push_image(stack.us, "app", "v1")
+    stack.scan_all()
+    assert stack.security(digest) == {"status": "queued", "data": None}
+    stack.state.change(vulnerability_data=True)
+    assert stack.security(digest)["status"] == "scanned"
+
+
+def test_a_scanner_that_is_replaced_gets_all_images_again(stack: Stack) -> None:
+    digest = push_image(stack.us, "app", "v1")
+    stack.scan_all()
+    stack.us.database.run(
+        "UPDATE securityscan SET last_indexed = now() - interval '1 hour' RETURNING id"
+    )
+    stack.state.change(indexer_state="another state")
+    worker = stack.worker()
+    worker.start(ThreadRegistry())
+    try:
+        wait_until("the image is indexed again", lambda: len(stack.reported) == 2)
+    finally:
+        worker.stop()
+    assert stack.security(digest)["status"] == "scanned"
+
+
+def test_the_address_of_a_layer_is_that_of_the_store_beside_the_clair(stack: Stack) -> None:
+    content = b"layer app"
+    push_image(stack.us, "app", "v1")
+    repository = RepositoryName(SUPERUSER, stack.us.repository.name)
+    (layer,) = stack.scanning.addresses.of(repository, [str(Digest.of(content))], "us")
+    assert layer.uri.startswith("https://us.test/")
+    assert "seconds=3600" in layer.uri
+    assert layer.uri not in repr(layer)
