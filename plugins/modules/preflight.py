@@ -11,7 +11,7 @@ description:
     hosts reported, and optionally writes them to a file.
   - Does not fail if there are problems. The next task decides with RV(error_count).
   - Runs once for all hosts of the groups C(atoll), C(atoll_sites), C(atoll_postgres),
-    C(atoll_redis) and C(atoll_load_balancer), and connects to none.
+    C(atoll_redis), C(atoll_clair) and C(atoll_load_balancer), and connects to none.
 version_added: 0.1.0
 options:
   results:
