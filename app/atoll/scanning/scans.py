@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from atoll.db import estimates
 from atoll.db.leased_queue import Backoff, LeasedQueue, LeaseLost, unleased
 from atoll.db.pool import Database
 from atoll.names import Digest, RepositoryName
@@ -38,7 +39,9 @@ COUNTED_MAXIMUM = 100_000
 # Characters of a reason that are stored.
 _REASON_MAXIMUM = 1000
 
+# Without the setting, the table is read once for each state if most images have the same one.
 _FIGURES = f"""
+{estimates.BY_INDEX}
 SELECT (SELECT jsonb_object_agg(state, (
             SELECT count(*) FROM (SELECT FROM securityscan s WHERE s.index_status = state
                                   LIMIT {COUNTED_MAXIMUM}) AS counted))

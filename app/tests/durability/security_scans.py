@@ -19,12 +19,13 @@ INDEXER, LATER_INDEXER = "state-one", "state-two"
 def scans_of(site: MemorySite, **arguments: Any) -> Scans:
     """Return the queue; images can be indexed again at once."""
     chosen: dict[str, Any] = {
+        "database": site.database,
         "reindex_seconds": 0,
         "retries": 2,
         "backoff": Backoff(first=60.0, maximum=60.0),
         **arguments,
     }
-    return Scans(site.database, **chosen)
+    return Scans(**chosen)
 
 
 def manifests_of(site: MemorySite, *, scans: bool = True) -> Manifests:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg2
 import pytest
 from atoll import round_trips
+from atoll.db.wake_ups import SCAN_CHANNEL
 from atoll.names import RepositoryName
 from atoll.registry.errors import ManifestBlobUnknown
 
@@ -79,3 +80,11 @@ def test_the_request_takes_no_further_round_trip(site: MemorySite) -> None:
         put_image(site, content, name, scans=scans)
         numbers.append(round_trips.counts()[round_trips.DATABASE])
     assert numbers[0] == numbers[1]
+
+
+def test_only_the_first_push_of_a_digest_wakes_the_workers(site: MemorySite) -> None:
+    messages: list[str] = []
+    site.database.on_info = messages.append
+    push_image(site, repository="one")
+    push_image(site, repository="two")
+    assert [one for one in messages if one.startswith(SCAN_CHANNEL)] == [f'{SCAN_CHANNEL} ["scan"]']

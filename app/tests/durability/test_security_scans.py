@@ -14,6 +14,7 @@ from atoll.scanning.scan_states import ScanState, word_of
 from atoll.scanning.scans import ScanClaim, Scans
 
 from .query_costs import examined
+from .recording import RecordingDatabase
 from .security_scans import (
     INDEXER,
     LATER_INDEXER,
@@ -26,6 +27,7 @@ from .security_scans import (
     statuses,
 )
 from .sites import SUPERUSER, MemorySite
+from .test_periodic_plans import nodes
 
 MANY = 100_000
 HOUR = 3600
@@ -284,6 +286,21 @@ def test_a_claim_reads_few_rows_of_a_long_queue(site: MemorySite, state: str) ->
     assert len(read) == 2
     # A leased image is at the head of the queue, at most as many as are scanned at once.
     assert all(number < 400 for number in read), read
+
+
+def test_figures_of_a_long_queue_are_read_from_indexes(site: MemorySite) -> None:
+    push_image(site)
+    fill_queue(site, "pending")
+    recording = RecordingDatabase.from_bundle(site.graph.bundle, size=1)
+    scans_of(site, database=recording).queue_figures()
+    ((statement, values),) = recording.recorded.items()
+    explained = statement.replace("SELECT", "EXPLAIN (FORMAT JSON) SELECT", 1)
+    plan = site.database.run(explained, values)[0][0][0]["Plan"]
+    scanned = [
+        node["Node Type"] for node, _ in nodes(plan) if node.get("Relation Name") == "securityscan"
+    ]
+    assert scanned
+    assert all("Index" in kind for kind in scanned), scanned
 
 
 def fill_queue(site: MemorySite, state: str) -> None:
