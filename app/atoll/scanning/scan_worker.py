@@ -85,10 +85,14 @@ class ScanWorker:
         """Claim now instead of after the pause: an image may have been pushed."""
         self._runner.wake()
 
-    def stop(self) -> None:
-        """Stop claiming, and give back images in progress, whose requests may take minutes."""
+    def stop(self, *, wait: bool = False) -> None:
+        """Stop claiming, and give back images in progress.
+
+        Args:
+            wait: Wait for images in progress, whose requests may take minutes.
+        """
         self._stopped.set()
-        self._runner.stop(wait=False)
+        self._runner.stop(wait=wait)
         with self._lock:
             held = list(self._held.values())
         if held:

@@ -2,96 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
 import pytest
 from atoll.names import Digest, RepositoryName
 from atoll.periodic import ThreadRegistry
-from atoll.scanning.scan_worker import ScanWorker
-from atoll.scanning.scanning import Scanning
-from atoll.scanning.scans import ScanClaim
-
-from tests.clair.replay import Options, ReplayServer
-from tests.clair.state import State
 
 from ..integration.services import wait_until
-from .api_client import ApiClient
 from .mirror_images import index_of, push_image, put
-from .sites import SUPERUSER, MemoryRegistry, MemorySite, make_registry
+from .scanning_stack import Stack, scanning_stack
+from .sites import SUPERUSER
 
-KEY = b"a key of 32 bytes for the tests!"
-LOCATIONS = ["us", "eu"]
+__all__ = ["scanning_stack"]
+
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
 
-@dataclass
-class Stack:
-    """A registry with two sites, each of which has a Clair; the Clairs share one state."""
-
-    registry: MemoryRegistry
-    clairs: dict[str, ReplayServer]
-    state: State
-    stopped: dict[str, Callable[[], object]]
-    reported: list[tuple[str, bytes]] = field(default_factory=list)
-
-    @property
-    def us(self) -> MemorySite:
-        return self.registry["us"]
-
-    @property
-    def scanning(self) -> Scanning:
-        found = self.us.graph.scanning
-        assert found is not None
-        return found
-
-    def worker(self, *, at_once: int = 4) -> ScanWorker:
-        def reported(claim: ScanClaim, content: bytes) -> None:
-            self.reported.append((str(claim.digest), content))
-
-        return self.scanning.worker(at_once=at_once, reported=reported)
-
-    def scan_all(self) -> None:
-        """Scan what is due, and stop."""
-        worker = self.worker()
-        worker.start(ThreadRegistry())
-        try:
-            wait_until("all images are scanned", lambda: not self.due())
-        finally:
-            worker.stop()
-
-    def due(self) -> int:
-        statement = "SELECT count(*) FROM securityscan WHERE index_status IN (-1, 0)"
-        return int(self.us.database.read(statement)[0][0])
-
-    def security(self, digest: Digest, *, status: int = 200, query: str = "") -> Any:
-        path = f"repository/{self.us.repository}/manifest/{digest}/security{query}"
-        return ApiClient(self.us).call("GET", path, status=status)
-
-
 @pytest.fixture
-def stack(make_database: Callable[[], str], tmp_path: Path) -> Iterator[Stack]:
-    state = State(tmp_path / "clair")
-    with ExitStack() as running:
-        clairs, stopped = {}, {}
-        for name in LOCATIONS:
-            one = ExitStack()
-            server = ReplayServer(state, Options(key=KEY))
-            clairs[name] = one.enter_context(server.running())
-            stopped[name] = one.close
-            running.callback(one.close)
-        changes: dict[str, object] = {
-            "FEATURE_SECURITY_SCANNER": True,
-            "SCANNER_ENDPOINTS": {name: server.url for name, server in clairs.items()},
-            "SECURITY_SCANNER_V4_PSK": base64.b64encode(KEY).decode(),
-            "SECURITY_SCANNER_INDEXING_INTERVAL": 1,
-        }
-        registry = make_registry(make_database(), tmp_path / "site", LOCATIONS, changes)
-        yield Stack(registry, clairs, state, stopped)
+def stack(scanning_stack: Stack) -> Stack:
+    return scanning_stack
 
 
 def test_a_pushed_image_is_scanned_and_its_report_is_served(stack: Stack) -> None:

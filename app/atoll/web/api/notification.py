@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from atoll.auth.access import ADMIN
 from atoll.names import RepositoryName
 from atoll.notifications.authorized_addresses import AuthorizedAddresses
+from atoll.notifications.events import VULNERABILITY_FOUND
 from atoll.notifications.notices import Notices, Target
 from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import (
@@ -22,6 +23,7 @@ from atoll.notifications.subscriptions import (
     Notification,
     Notifications,
 )
+from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Call, RequestModel, operation
 
 
@@ -75,6 +77,7 @@ class NewNotification(RequestModel):
         "repo_mirror_sync_started",
         "repo_mirror_sync_success",
         "repo_mirror_sync_failed",
+        "vulnerability_found",
     ]
     method: Literal["webhook", "slack", "quay_notification", "email"]
     # Validated by the validator below, whose errors name the fields of the method only.
@@ -113,6 +116,8 @@ class NotificationList:
         receivers: Receivers,
         notices: Notices,
         addresses: AuthorizedAddresses | None,
+        *,
+        vulnerabilities: bool,
     ) -> None:
         """Make the resource.
 
@@ -121,7 +126,9 @@ class NotificationList:
             receivers: Checks URLs.
             notices: Checks targets.
             addresses: Checks addresses; None without FEATURE_MAILING.
+            vulnerabilities: FEATURE_SECURITY_NOTIFICATIONS.
         """
+        self._vulnerabilities = vulnerabilities
         self._notifications = notifications
         self._receivers = receivers
         self._notices = notices
@@ -146,6 +153,8 @@ class NotificationList:
         """Create a notification."""
         name = call.require(ADMIN)
         new: NewNotification = call.body
+        if new.event == VULNERABILITY_FOUND.name and not self._vulnerabilities:
+            raise InvalidRequest(f"event: {new.event} requires FEATURE_SECURITY_NOTIFICATIONS")
         self._check(name, new.config, call.actor.id)
         created = self._notifications.create(
             name,

@@ -224,7 +224,13 @@ def create_api(
         *_tags(database, history, tags, bundle),
         *_manifests(database, Labels(database), manifests, blobs, tags),
         *_permissions(Permissions(database)),
-        *_notifications(Notifications(database, cipher), receivers, Notices(database), addresses),
+        *_notifications(
+            Notifications(database, cipher),
+            receivers,
+            Notices(database),
+            addresses,
+            vulnerabilities=bundle.feature_security_notifications,
+        ),
         ("/repository/{repository}/changevisibility", Visibility(listing)),
         (
             "/repository/{repository}/changestate",
@@ -537,12 +543,19 @@ def _notifications(
     receivers: Receivers,
     notices: Notices,
     addresses: AuthorizedAddresses | None,
+    *,
+    vulnerabilities: bool,
 ) -> Resources:
     base = "/repository/{repository}/notification/"
     resources: Resources = [
         (f"{base}{{uuid}}/test", notification.NotificationTest(notifications)),
         (f"{base}{{uuid}}", notification.NotificationResource(notifications)),
-        (base, notification.NotificationList(notifications, receivers, notices, addresses)),
+        (
+            base,
+            notification.NotificationList(
+                notifications, receivers, notices, addresses, vulnerabilities=vulnerabilities
+            ),
+        ),
         ("/user/notifications", user_notification.NoticeList(notices)),
         ("/user/notifications/{uuid}", user_notification.NoticeResource(notices)),
     ]
