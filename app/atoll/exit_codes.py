@@ -2,6 +2,8 @@
 
 # The command failed; its message gives the reason.
 FAILED = 1
+# The image has a vulnerability of the given severity.
+VULNERABLE = 3
 # Data loss: blobs have no good copy left; the output lists them.
 LOST = 65
 # A required service is unavailable.

@@ -35,6 +35,7 @@ SECTIONS = {
         "user": Entry("atoll.cli.users:user", "Manage user accounts"),
         "token": Entry("atoll.cli.tokens:token", "Manage API tokens"),
         "mirror": Entry("atoll.cli.mirror:mirror", "Manage mirrors of other registries"),
+        "scan": Entry("atoll.cli.scan:scan", "Manage the security scans of images"),
         "repository": Entry("atoll.cli.repositories:repository", "Manage repositories"),
         "export": Entry("atoll.cli.media_export:export", "Write images to a medium for an air gap"),
         "import": Entry("atoll.cli.media_import:import_media", "Import images from media"),

@@ -9,11 +9,11 @@ import click
 
 from atoll.cli.commands import Command
 from atoll.cli.context import CommandContext
+from atoll.cli.images import parse_image
 from atoll.cli.options import json_option
 from atoll.cli.output import note, print_json, print_result
 from atoll.cli.polling import poll
 from atoll.errors import UserError
-from atoll.names import RepositoryName, parse_tag
 from atoll.placement.rules import targets
 from atoll.placement.upkeep.backfill import backfill
 from atoll.placement.upkeep.completeness import Completeness
@@ -112,7 +112,7 @@ class _ImageReplicated:
             services.database, services.bundle.required_locations
         )
         self._image = image
-        self._name, self._reference = _parse(image)
+        self._name, self._reference = parse_image(image)
         self._locations = locations
         self._found: Completeness
         self._missing = ""
@@ -208,18 +208,3 @@ def _to_copy(found: list[Lag]) -> str:
         for entry in found
         if entry.pending_blobs
     )
-
-
-def _parse(image: str) -> tuple[RepositoryName, str]:
-    """Return the repository and the tag or digest of an image.
-
-    Raises:
-        UserError: the image has no tag, or an invalid name.
-    """
-    name, at, digest = image.partition("@")
-    if at:
-        return RepositoryName.parse(name), digest
-    name, colon, tag = image.rpartition(":")
-    if not colon:
-        raise UserError(f"'{image}' has no tag; write NAMESPACE/REPOSITORY:TAG")
-    return RepositoryName.parse(name), parse_tag(tag)

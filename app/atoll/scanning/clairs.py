@@ -85,6 +85,11 @@ class Clairs:
         )
 
     @property
+    def clients(self) -> tuple[ClairClient, ...]:
+        """The clients of the Clairs, nearest first."""
+        return self._clients
+
+    @property
     def locations(self) -> list[str]:
         """The locations of the Clairs, nearest first."""
         return [client.location for client in self._clients]
