@@ -26,7 +26,8 @@ _INDEX_TYPES = (
 _BYTES_MAXIMUM = 64 * 1024
 
 # List a page of the history, newest first, with the size of each image, and for indexes with the
-# manifests that they list and whether these can be pulled.
+# manifests that they list and whether these can be pulled. Security scans are those of the image or,
+# for an index, of the images that it lists.
 _LIST = f"""
 SELECT t.id, t.name, t.lifetime_start_ms, {END_MS}, m.digest, m.media_type = ANY(%(indexes)s),
        (SELECT coalesce(sum(s.image_size), 0)::bigint FROM manifestblob mb
@@ -41,7 +42,15 @@ SELECT t.id, t.name, t.lifetime_start_ms, {END_MS}, m.digest, m.media_type = ANY
            ) AS listed) END,
        CASE WHEN %(details)s AND octet_length(m.manifest_bytes) <= %(bytes)s
            THEN m.manifest_bytes END,
-       p.tag_pull_count, p.last_tag_pull_date
+       p.tag_pull_count, p.last_tag_pull_date,
+       CASE WHEN %(security)s THEN (
+           SELECT coalesce(
+               jsonb_agg(jsonb_build_array(s.index_status, s.severity_counts)), '[]')
+           FROM (SELECT m.digest WHERE m.media_type <> ALL(%(indexes)s)
+                 UNION ALL SELECT child.digest
+                 FROM manifestchild mc JOIN manifest child ON child.id = mc.child_manifest_id
+                 WHERE mc.manifest_id = m.id AND child.deleted_at IS NULL) AS image
+           LEFT JOIN securityscan s ON s.digest = image.digest) END
 FROM tag t JOIN manifest m ON m.id = t.manifest_id
 LEFT JOIN tagpullstatistics p
     ON %(pulls)s AND p.repository_id = t.repository_id AND p.tag_name = t.name
@@ -134,6 +143,8 @@ class TagEntry:
         content: The manifest, if it was requested and is not large.
         pulls: The number of pulls by the tag, and `last_pull` the time of the last one; None if
             they were not requested or there are none.
+        scans: The stored state and the counts by severity of the image's security scan, or of those
+            that an index lists; None if they were not requested.
     """
 
     id: int
@@ -148,6 +159,7 @@ class TagEntry:
     content: bytes | None = field(default=None, repr=False)
     pulls: int | None = None
     last_pull: datetime | None = None
+    scans: list[tuple[int | None, dict[str, int] | None]] | None = None
 
     @property
     def position(self) -> Position:
@@ -175,6 +187,7 @@ class TagHistory:
         after: Position | None = None,
         details: bool = False,
         pulls: bool = False,
+        security: bool = False,
     ) -> tuple[list[TagEntry], bool]:
         """List the history of a repository's tags.
 
@@ -188,6 +201,7 @@ class TagHistory:
             after: The position of the last entry of the previous page, instead of a number.
             details: Whether to return the contents of manifests.
             pulls: Whether to return the pulls of tags.
+            security: Whether to return the security scans of images.
 
         Returns:
             The entries, newest first, and whether there are more.
@@ -208,6 +222,7 @@ class TagHistory:
                 "details": details,
                 "bytes": _BYTES_MAXIMUM,
                 "pulls": pulls,
+                "security": security,
             },
         )
         return [_entry(row) for row in rows[:limit]], len(rows) > limit

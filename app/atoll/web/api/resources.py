@@ -519,7 +519,12 @@ def _tags(database: Database, history: TagHistory, tags: Tags, bundle: Bundle) -
         (_TAG, tag.TagResource(history, tags, changeable=bundle.feature_change_tag_expiration)),
         (
             "/repository/{repository}/tag/",
-            tag.TagList(history, completeness, counted=bundle.feature_image_pull_stats),
+            tag.TagList(
+                history,
+                completeness,
+                counted=bundle.feature_image_pull_stats,
+                scanned=bundle.feature_security_scanner,
+            ),
         ),
     ]
 

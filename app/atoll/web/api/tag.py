@@ -16,6 +16,7 @@ from atoll.registry.image_completeness import ImageCompleteness
 from atoll.registry.manifest_fields import artifact_type_of, platforms_of
 from atoll.registry.tag_history import Position, TagEntry, TagHistory
 from atoll.registry.tags import Tags
+from atoll.scanning.scan_summary import ScanSummarySchema, scan_summary
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Call, RequestModel, operation
 from atoll.web.api.replication_policy import CompletenessSchema
@@ -42,6 +43,8 @@ class TagQuery(RequestModel):
     platforms: bool = False
     # Not Quay's: whether to add the pulls by each tag, as `pull_statistics` counts them.
     pulls: bool = False
+    # Not Quay's: whether to add the status of the security scan, and the counts by severity.
+    security: bool = False
 
 
 class ManifestReference(RequestModel):
@@ -81,6 +84,7 @@ class TagSchema(TypedDict):
     differ, also a map from each digest to whether it can be pulled. With the parameter `platforms`,
     an entry has the type of its artifact and an index its platforms, unless its manifest has more
     than 64 KiB. With the parameter `pulls`, it has the number of pulls by the tag, and the last.
+    With the parameter `security`, it has the result of the security scan.
     """
 
     name: str
@@ -101,6 +105,7 @@ class TagSchema(TypedDict):
     platforms: NotRequired[list[str]]
     tag_pull_count: NotRequired[int]
     last_tag_pull_date: NotRequired[str | None]
+    security: NotRequired[ScanSummarySchema]
 
 
 class TagPage(TypedDict):
@@ -116,7 +121,12 @@ class TagList:
     """`repository/{repository}/tag/`."""
 
     def __init__(
-        self, history: TagHistory, completeness: ImageCompleteness, *, counted: bool
+        self,
+        history: TagHistory,
+        completeness: ImageCompleteness,
+        *,
+        counted: bool,
+        scanned: bool,
     ) -> None:
         """Make the resource.
 
@@ -124,7 +134,9 @@ class TagList:
             history: The tags of all repositories.
             completeness: The copies of their images.
             counted: FEATURE_IMAGE_PULL_STATS.
+            scanned: FEATURE_SECURITY_SCANNER.
         """
+        self._scanned = scanned
         self._history = history
         self._completeness = completeness
         self._counted = counted
@@ -136,6 +148,8 @@ class TagList:
         query: TagQuery = call.query
         if query.pulls:
             self._require_pulls(call)
+        if query.security and not self._scanned:
+            raise InvalidRequest("security: FEATURE_SECURITY_SCANNER is not true")
         operator, _, text = (query.filter_tag_name or "").partition(":")
         entries, more = self._history.list(
             name,
@@ -147,12 +161,14 @@ class TagList:
             after=Position.parse(query.next_page) if query.next_page else None,
             details=query.platforms,
             pulls=query.pulls,
+            security=query.security,
         )
         tags = [
             {
                 **_serialize(entry),
                 **(_contents(entry) if query.platforms else {}),
                 **(_pulls(entry) if query.pulls else {}),
+                **({"security": scan_summary(entry.scans)} if entry.scans is not None else {}),
             }
             for entry in entries
         ]
