@@ -54,6 +54,7 @@ def _shown(
         "image": image,
         "kind": kind,
         "size": sum(layer["size"] or 0 for layer in image["layers"]),
+        "security": kind in {IMAGE, INDEX} and visit.calls.serves(f"{_MANIFEST}/security"),
         "replication": replication,
         "tree": _tree(digest, image["referrers"]["referrers"]),
         "all_referrers": image["referrers"]["complete"],

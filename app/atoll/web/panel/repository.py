@@ -15,6 +15,7 @@ from atoll.web.panel.repository_mirror import change_mirror, mirroring
 from atoll.web.panel.repository_notifications import notifications
 from atoll.web.panel.repository_settings import information, settings
 from atoll.web.panel.repository_tab import TEMPLATE, shown
+from atoll.web.panel.security import SECURITY, summary_marks
 from atoll.web.panel.visit import Visit
 
 _TAGS = 50
@@ -58,13 +59,18 @@ def _tags(visit: Visit) -> dict[str, Any]:
         "replication": True,
         "platforms": True,
         "pulls": pulls,
+        "security": visit.calls.serves(SECURITY),
     }
     if like:
         query["filter_tag_name"] = f"like:{like}"
     found = visit.api("GET", "/repository/{repository}/tag/", query=query)
     return {
-        "tags": [{**one, "kind": kind_of(one), "parts": _parts(one)} for one in found["tags"]],
+        "tags": [
+            {**one, "kind": kind_of(one), "parts": _parts(one), "marks": _marks(one)}
+            for one in found["tags"]
+        ],
         "pulls": pulls,
+        "security": query["security"],
         "filter": like,
         "after": after,
         "next_page": found.get("next_page"),
@@ -85,6 +91,11 @@ def _parts(tag: dict[str, Any]) -> list[str]:
     if tag.get("is_sparse"):
         parts.append(f"{tag['present_child_count']} of {tag['child_manifest_count']} present")
     return parts
+
+
+def _marks(tag: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the marks for the security scan of the image of a tag."""
+    return summary_marks(tag["security"]) if "security" in tag else []
 
 
 def _is_personal(visit: Visit) -> bool:

@@ -14,6 +14,7 @@ from atoll.web.panel.repository_settings import (
     StateForm,
     VisibilityForm,
 )
+from atoll.web.panel.security import SecurityPage
 from atoll.web.panel.tag_forms import (
     NewTag,
     TagDeletion,
@@ -33,6 +34,7 @@ def repository_pages() -> Resources:
         ("/repository/{repository}/tag/{tag}", TagPage()),
         ("/repository/{repository}/manifest/{digest}/tag", NewTag()),
         ("/repository/{repository}/manifest/{digest}/labels", LabelsPage()),
+        ("/repository/{repository}/manifest/{digest}/security", SecurityPage()),
         ("/repository/{repository}/manifest/{digest}", ManifestPage()),
         ("/repository/{repository}/settings/description", DescriptionForm()),
         ("/repository/{repository}/settings/permission", PermissionForm()),
