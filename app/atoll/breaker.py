@@ -14,7 +14,13 @@ class Breaker:
     respond to another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, longest: float = _LONGEST) -> None:
+        """Make a closed breaker.
+
+        Args:
+            longest: The seconds of the longest pause.
+        """
+        self._longest = longest
         self._failures = 0
         self._pauses = 0
         self._open_until = 0.0
@@ -35,5 +41,5 @@ class Breaker:
         is_open = now < self._open_until
         if is_open or (not self._pauses and self._failures < _THRESHOLD):
             return
-        self._open_until = now + min(_FIRST * 2.0**self._pauses, _LONGEST)
+        self._open_until = now + min(_FIRST * 2.0**self._pauses, self._longest)
         self._pauses = min(self._pauses + 1, 20)

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
+# The longest time for which a Clair that fails is not asked.
+_PAUSE_SECONDS = 30.0
+
 
 class NoClairAvailable(ScannerUnavailable):
     """All Clairs are unavailable.
@@ -57,7 +60,7 @@ class Clairs:
         self._clients = tuple(clients)
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._breakers = {client.location: Breaker() for client in clients}
+        self._breakers = {client.location: Breaker(longest=_PAUSE_SECONDS) for client in clients}
         self._causes: dict[str, str] = {}
 
     @classmethod

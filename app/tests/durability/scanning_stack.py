@@ -64,6 +64,14 @@ class Stack:
         finally:
             worker.stop(wait=True)
 
+    def restart(self, name: str) -> None:
+        """Start the Clair of a site again, at the same address."""
+        stopped = self.clairs[name]
+        running = ExitStack()
+        server = ReplayServer(self.state, stopped.options, port=stopped.server_address[1])
+        self.clairs[name] = running.enter_context(server.running())
+        self.stopped[name] = running.close
+
     def due(self) -> int:
         statement = "SELECT count(*) FROM securityscan WHERE index_status IN (-1, 0)"
         return int(self.us.database.read(statement)[0][0])
@@ -76,20 +84,21 @@ class Stack:
 @pytest.fixture
 def scanning_stack(make_database: Callable[[], str], tmp_path: Path) -> Iterator[Stack]:
     state = State(tmp_path / "clair")
-    with ExitStack() as running:
-        clairs, stopped = {}, {}
-        for name in LOCATIONS:
-            one = ExitStack()
-            server = ReplayServer(state, Options(key=KEY))
-            clairs[name] = one.enter_context(server.running())
-            stopped[name] = one.close
-            running.callback(one.close)
-        changes: dict[str, object] = {
-            "FEATURE_SECURITY_SCANNER": True,
-            "SCANNER_ENDPOINTS": {name: server.url for name, server in clairs.items()},
-            "SECURITY_SCANNER_V4_PSK": base64.b64encode(KEY).decode(),
-            "SECURITY_SCANNER_INDEXING_INTERVAL": 1,
-            "FEATURE_SECURITY_NOTIFICATIONS": True,
-        }
-        registry = make_registry(make_database(), tmp_path / "site", LOCATIONS, changes)
-        yield Stack(registry, clairs, state, stopped)
+    clairs, stopped = {}, {}
+    for name in LOCATIONS:
+        one = ExitStack()
+        server = ReplayServer(state, Options(key=KEY))
+        clairs[name] = one.enter_context(server.running())
+        stopped[name] = one.close
+    changes: dict[str, object] = {
+        "FEATURE_SECURITY_SCANNER": True,
+        "SCANNER_ENDPOINTS": {name: server.url for name, server in clairs.items()},
+        "SECURITY_SCANNER_V4_PSK": base64.b64encode(KEY).decode(),
+        "SECURITY_SCANNER_INDEXING_INTERVAL": 1,
+        "FEATURE_SECURITY_NOTIFICATIONS": True,
+    }
+    registry = make_registry(make_database(), tmp_path / "site", LOCATIONS, changes)
+    stack = Stack(registry, clairs, state, stopped)
+    yield stack
+    for stop in stack.stopped.values():
+        stop()

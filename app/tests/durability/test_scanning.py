@@ -59,6 +59,28 @@ def test_no_image_changes_its_state_while_all_scanners_are_down(stack: Stack) ->
         worker.stop()
 
 
+@pytest.mark.parametrize("number", [40, pytest.param(1000, marks=pytest.mark.long)])
+def test_all_images_pushed_during_an_outage_are_scanned_afterwards_and_none_fails(
+    stack: Stack, number: int
+) -> None:
+    for stop in stack.stopped.values():
+        stop()
+    worker = stack.worker()
+    worker.start(ThreadRegistry())
+    try:
+        for one in range(number):
+            push_image(stack.us, str(one), f"v{one}")
+        wait_until("the scanner is known to be away", lambda: stack.scanning.clairs.seconds() > 0)
+        assert stack.due() == number
+        for name in stack.clairs:
+            stack.restart(name)
+        wait_until("all images are scanned", lambda: not stack.due(), seconds=300)
+    finally:
+        worker.stop(wait=True)
+    rows = stack.us.database.read("SELECT index_status, count(*) FROM securityscan GROUP BY 1")
+    assert [list(row) for row in rows] == [[2, number]]
+
+
 def test_the_scanner_of_another_site_is_used_while_the_own_one_is_down(stack: Stack) -> None:
     digest = push_image(stack.us, "app", "v1")
     stack.stopped["us"]()
