@@ -26,8 +26,8 @@ _INDEX_TYPES = (
 _BYTES_MAXIMUM = 64 * 1024
 
 # List a page of the history, newest first, with the size of each image, and for indexes with the
-# manifests that they list and whether these can be pulled. Security scans are those of the image or,
-# for an index, of the images that it lists.
+# manifests that they list and whether these can be pulled. Security scans are those of the image
+# or of the images in the index.
 _LIST = f"""
 SELECT t.id, t.name, t.lifetime_start_ms, {END_MS}, m.digest, m.media_type = ANY(%(indexes)s),
        (SELECT coalesce(sum(s.image_size), 0)::bigint FROM manifestblob mb

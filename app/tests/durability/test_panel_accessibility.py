@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -11,11 +12,15 @@ from typing import Any, Literal
 
 import pytest
 from atoll.cluster.instances import Heartbeat
+from atoll.scanning.security_document import counts_of
+from atoll.scanning.stored_reports import StoredReports
 from atoll.web import app as web_app
 from atoll.web.app import create_app
 from atoll.web.panel.resources import Panel, create_panel
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
+
+from tests.clair.recordings import recording
 
 from .api_client import PASSWORD, ApiClient
 from .databases import administer, database_uri
@@ -75,6 +80,8 @@ PAGES = (
     f"/repository/{PRIVATE}/tag/v1/restore?digest=DIGEST",
     f"/repository/{PRIVATE}/manifest/DIGEST",
     f"/repository/{PRIVATE}/manifest/DIGEST/tag",
+    f"/repository/{PRIVATE}/manifest/DIGEST/security",
+    f"/repository/{PRIVATE}/manifest/DIGEST/security?tab=packages",
     f"/repository/{PRIVATE}/manifest/DIGEST/labels",
     "/organization/?new=true",
     *ORGANIZATION_PAGES,
@@ -169,7 +176,13 @@ def site(
     name = f"{template}_pages"
     administer(postgres_uri, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     uri = database_uri(postgres_uri, name)
-    site = make_panel_site(uri, tmp_path_factory.mktemp("site"), locations=["us", "eu"])
+    # No scanner responds, so that reports are those that are stored.
+    scanner = {
+        "FEATURE_SECURITY_SCANNER": True,
+        "SECURITY_SCANNER_V4_ENDPOINT": "http://127.0.0.1:9",
+        "FEATURE_SECURITY_NOTIFICATIONS": True,
+    }
+    site = make_panel_site(uri, tmp_path_factory.mktemp("site"), scanner, locations=["us", "eu"])
     fill(site)
     yield site
     administer(postgres_uri, f"DROP DATABASE {name} WITH (FORCE)")
@@ -196,10 +209,25 @@ def fill(site: MemorySite) -> None:
         path = f"repository/{PRIVATE}/manifest/{digest}/labels"
         api.call("POST", path, {"key": "team", "value": "blue"}, status=201)
     api.call("POST", "messages", {"message": message}, status=201)
+    fill_reports(site)
     site.probe("us")
     site.stores["eu"].down = True
     site.probe("eu")
     Heartbeat(site.database, site.graph.bundle, "registry", site.locations.health).record()
+
+
+def fill_reports(site: MemorySite) -> None:
+    """Store a recorded report for each image."""
+    response = recording("15").response
+    assert response is not None
+    report = response.document
+    site.database.run(
+        "UPDATE securityscan SET index_status = 2, indexer_hash = 'state', severity_counts = %s",
+        [json.dumps(counts_of(report).as_json())],
+    )
+    stored = StoredReports(site.database)
+    for (digest,) in site.database.read("SELECT digest FROM securityscan"):
+        stored.keep(digest, json.dumps(report).encode(), "state")
 
 
 def fill_organization(api: ApiClient) -> None:

@@ -11,6 +11,7 @@ from atoll.notifications.events import (
     REPO_MIRROR_SYNC_STARTED,
     REPO_MIRROR_SYNC_SUCCESS,
     REPO_PUSH,
+    VULNERABILITY_FOUND,
 )
 from atoll.notifications.subscriptions import (
     EMAIL,
@@ -19,9 +20,11 @@ from atoll.notifications.subscriptions import (
     SLACK,
     WEBHOOK,
 )
+from atoll.scanning.severities import Severity
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.panel.page import form, page
 from atoll.web.panel.repository_tab import TEMPLATE, shown
+from atoll.web.panel.security import SECURITY
 from atoll.web.panel.visit import Visit
 
 _LIST = "/repository/{repository}/notification/"
@@ -31,7 +34,15 @@ EVENTS = {
     REPO_MIRROR_SYNC_STARTED.name: "mirror started",
     REPO_MIRROR_SYNC_SUCCESS.name: "mirror succeeded",
     REPO_MIRROR_SYNC_FAILED.name: "mirror failed",
+    VULNERABILITY_FOUND.name: "vulnerability found",
 }
+_MIRROR_EVENTS = {
+    REPO_MIRROR_SYNC_STARTED.name,
+    REPO_MIRROR_SYNC_SUCCESS.name,
+    REPO_MIRROR_SYNC_FAILED.name,
+}
+# The lowest severity that a notification of vulnerabilities selects, by Quay's number.
+LEVELS = [(str(severity.level), severity.label) for severity in sorted(Severity, reverse=True)]
 METHODS = {
     WEBHOOK: "Webhook",
     SLACK: "Slack",
@@ -91,12 +102,12 @@ class NewNotification:
         method = visit.form.get("method") or visit.req.get_param("method") or WEBHOOK
         if method not in METHODS:
             raise InvalidRequest(f"method: must be one of {', '.join(METHODS)}")
-        mirrors = visit.calls.serves("/repository/{repository}/mirror")
         return {
             "name": visit.call.require(ADMIN),
             "method": method,
             "methods": METHODS,
-            "events": EVENTS if mirrors else {REPO_PUSH.name: EVENTS[REPO_PUSH.name]},
+            "events": _events(visit),
+            "levels": LEVELS if VULNERABILITY_FOUND.name in _events(visit) else [],
             "mails": visit.calls.serves(_ADDRESS),
         }
 
@@ -114,8 +125,20 @@ class NewNotification:
             "title": fields.get("title", "").strip() or None,
             "config": _config(method, fields),
         }
+        if body["event"] == VULNERABILITY_FOUND.name:
+            body["eventConfig"] = {"level": _level(fields.get("level", ""))}
         visit.api("POST", _LIST, body=body)
         return _path(visit)
+
+
+def _events(visit: Visit) -> dict[str, str]:
+    """Return the texts of the events that can happen, by name."""
+    left_out = set()
+    if not visit.calls.serves("/repository/{repository}/mirror"):
+        left_out |= _MIRROR_EVENTS
+    if not visit.calls.serves(SECURITY):
+        left_out.add(VULNERABILITY_FOUND.name)
+    return {name: text for name, text in EVENTS.items() if name not in left_out}
 
 
 def _config(method: str, fields: Mapping[str, str]) -> dict[str, Any]:
@@ -125,6 +148,13 @@ def _config(method: str, fields: Mapping[str, str]) -> dict[str, Any]:
         kind = fields.get("target_kind", "")
         return {"target": {"kind": kind, "name": fields.get("target", "").strip()}}
     return {"url": fields.get("url", "").strip()}
+
+
+def _level(text: str) -> int:
+    """Return the number of a severity. Raises InvalidRequest."""
+    if text not in dict(LEVELS):
+        raise InvalidRequest("level: must be a severity of the list")
+    return int(text)
 
 
 def _receiver(config: Mapping[str, Any]) -> str:
