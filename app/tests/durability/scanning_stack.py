@@ -96,6 +96,7 @@ def scanning_stack(make_database: Callable[[], str], tmp_path: Path) -> Iterator
         "SECURITY_SCANNER_V4_PSK": base64.b64encode(KEY).decode(),
         "SECURITY_SCANNER_INDEXING_INTERVAL": 1,
         "FEATURE_SECURITY_NOTIFICATIONS": True,
+        "FEATURE_SERVER_TIMING": True,
     }
     registry = make_registry(make_database(), tmp_path / "site", LOCATIONS, changes)
     stack = Stack(registry, clairs, state, stopped)
