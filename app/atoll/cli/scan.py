@@ -32,6 +32,8 @@ from atoll.scanning.severities import Severity
 from atoll.services import Services
 
 _IMAGE = click.argument("image", metavar="NAMESPACE/REPOSITORY:TAG")
+# Severities that have a column.
+_COLUMNS = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM, Severity.LOW)
 _SEVERITIES = [one.label.lower() for one in sorted(Severity, reverse=True)]
 
 
@@ -144,20 +146,18 @@ def _is_vulnerable(found: list[ImageScan], minimum: Severity) -> bool:
 
 
 def _print_scans(found: list[ImageScan]) -> None:
-    rows: list[list[Cell]] = []
-    for one in found:
-        numbers = [one.counts.number(severity) for severity in sorted(Severity, reverse=True)[:4]]
-        rows.append(
-            [
-                one.digest.partition(":")[2][:12],
-                alarm(one.status) if one.status == FAILED else one.status,
-                *numbers,
-                one.reason or "-",
-            ]
-            if one.counts
-            else [one.digest.partition(":")[2][:12], one.status, *["-"] * 4, one.reason or "-"]
-        )
-    print_table(["image", "status", "critical", "high", "medium", "low", "reason"], rows)
+    headings = ["image", "status", *(one.label.lower() for one in _COLUMNS), "reason"]
+    print_table(headings, [_scan_row(one) for one in found])
+
+
+def _scan_row(one: ImageScan) -> list[Cell]:
+    status = alarm(one.status) if one.status == FAILED else one.status
+    numbers: list[Cell] = (
+        ["-"] * len(_COLUMNS)
+        if one.counts is None
+        else [one.counts.number(severity) for severity in _COLUMNS]
+    )
+    return [one.digest.partition(":")[2][:12], status, *numbers, one.reason or "-"]
 
 
 def _show_queue(services: Services, scanning: Scanning, *, as_json: bool) -> None:

@@ -80,7 +80,7 @@ def test_an_image_is_found_with_typing_errors_and_pulled_with_the_copied_line(
     digest = clients.podman_push(images.DEMONSTRATION.tag, f"{_NAME}:1.29")
     page = tabs.at(us)
     page.goto("/")
-    page.fill("main input[name=q]", "ngnix")
+    page.fill("main input[name=q]", "ngnix")  # codespell:ignore
     page.press("main input[name=q]", "Enter")
     page.click(f"main a.name[href='/repository/{_NAME}']")
     page.click("main th a.name")
