@@ -35,7 +35,7 @@ class MetadataSchema(TypedDict):
     UpdatedBy: str
     RepoName: str | None
     RepoLink: str | None
-    DistroName: str | None  # codespell:ignore
+    DistroName: str | None
     DistroVersion: str | None
     NVD: NvdSchema
 
@@ -164,7 +164,7 @@ def _vulnerability(found: Finding) -> VulnerabilitySchema:
             "UpdatedBy": found.updater,
             "RepoName": _optional(found.repository, "name"),
             "RepoLink": _optional(found.repository, "uri"),
-            "DistroName": _optional(found.distribution, "name"),  # codespell:ignore
+            "DistroName": _optional(found.distribution, "name"),
             "DistroVersion": _optional(found.distribution, "version"),
             "NVD": {
                 "CVSSv3": {
