@@ -61,8 +61,9 @@ def status(context: CommandContext, image: str | None, *, as_json: bool) -> None
 
 @scan.command(examples=["atoll scan retry acme/app:1.2"])
 @_IMAGE
+@json_option
 @click.pass_obj
-def retry(context: CommandContext, image: str) -> None:
+def retry(context: CommandContext, image: str, *, as_json: bool) -> None:
     """Scan an image again.
 
     Images in progress are left alone.
@@ -72,7 +73,10 @@ def retry(context: CommandContext, image: str) -> None:
     requested = _scanning(services).scans.request_again(digests)
     if not requested:
         raise UserError(f"{image} is being scanned, or its scan was not requested yet")
-    print_result(f"{len(requested)} images are scanned again; see `atoll scan status {image}`")
+    if as_json:
+        print_json({"images": sorted(requested)})
+    else:
+        print_result(f"{len(requested)} images are scanned again; see `atoll scan status {image}`")
 
 
 @scan.command(
