@@ -77,6 +77,11 @@ class BackfillStatus:
     requested: int = 0
 
     @property
+    def share(self) -> float:
+        """The share of manifests that were examined, from 0 to 1."""
+        return 1.0 if self.complete or not self.total else 1.0 - self.remaining / self.total
+
+    @property
     def complete(self) -> bool:
         """Whether every manifest was examined."""
         return self.remaining <= 0

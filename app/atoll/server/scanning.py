@@ -41,6 +41,8 @@ class ScanningThreads:
         self._services = services
         self._scanning = scanning
         self._stopped = threading.Event()
+        self._backfill = ScanBackfill(services.database)
+        self._is_backfill_begun = False
         self._notices = services.vulnerability_notices
         self._worker: ScanWorker = scanning.worker(
             at_once=number("ATOLL_SCANS_AT_ONCE", _SCANS_AT_ONCE, _SCANS_MAXIMUM),
@@ -55,10 +57,7 @@ class ScanningThreads:
         registry, database = services.thread_registry, services.database
         self._worker.start(registry)
         registry.start("security-scan-listener", self._listen)
-        backfill = ScanBackfill(database)
-        registry.repeat(
-            "security-scan-backfill", _INTERVAL_SECONDS, lambda: not backfill.step().complete
-        )
+        registry.repeat("security-scan-backfill", _INTERVAL_SECONDS, self._request_missing)
         cleanup = ReportCleanup(
             Removals(database),
             scanning.clairs,
@@ -76,6 +75,17 @@ class ScanningThreads:
         """Stop claiming images, and give back those in progress."""
         self._stopped.set()
         self._worker.stop()
+
+    def _request_missing(self) -> bool:
+        """Request scans of a range of existing images, and return whether there may be more.
+
+        A process without the feature, of an earlier version or with another bundle, may have pushed
+        images since the last backfill, so each process begins one.
+        """
+        if not self._is_backfill_begun:
+            self._backfill.restart()
+            self._is_backfill_begun = True
+        return not self._backfill.step().complete
 
     def _listen(self) -> None:
         listen_until(

@@ -28,6 +28,7 @@ from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
+from atoll.scanning.backfill import ScanBackfill
 from atoll.scanning.received_notifications import ReceivedNotifications
 from atoll.scanning.reports import SecurityReports
 from atoll.storage.health import StoreHealth
@@ -44,7 +45,7 @@ from atoll.web.middleware import Metrics, RequestMiddleware
 from atoll.web.panel.middleware import is_panel
 from atoll.web.panel.resources import Panel, create_panel
 from atoll.web.router import Router
-from atoll.web.scanner_notifications import ScannerNotifications
+from atoll.web.scanner_notifications import BackfillProgress, ScannerNotifications
 from atoll.web.v2 import routes
 from atoll.web.v2.auth import TokenResource
 from atoll.web.v2.base import Base
@@ -125,6 +126,8 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     if deps.bundle.feature_security_scanner:
         received = ReceivedNotifications(deps.database)
         app.add_route(scanner_notifications.PATH, ScannerNotifications(received, deps.bundle))
+        progress = BackfillProgress(ScanBackfill(deps.database))
+        app.add_route(scanner_notifications.BACKFILL_PATH, progress)
     for template, resource in api.routes:
         app.add_route(template, resource, optional_slash=True)
     panel = None

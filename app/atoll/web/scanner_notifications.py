@@ -1,4 +1,4 @@
-"""`/secscan/notification`, to which Clair posts that vulnerabilities of images changed."""
+"""`/secscan`: Clair posts that vulnerabilities of images changed, and the backfill has a status."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import falcon
 
 from atoll.config import Bundle
+from atoll.scanning.backfill import ScanBackfill
 from atoll.scanning.clair.errors import InvalidScannerResponse
 from atoll.scanning.clair.report import Announcement, parse
 from atoll.scanning.clair.tokens import InvalidToken, NotificationTokens, decoded_key
@@ -16,8 +17,23 @@ from atoll.web.client_address import client_address
 log = logging.getLogger(__name__)
 
 PATH = "/secscan/notification"
+BACKFILL_PATH = "/secscan/_backfill_status"
 # Bytes of an announcement, which has an identifier and a URL.
 _BODY_MAXIMUM = 64 * 1024
+
+
+class BackfillProgress:
+    """`/secscan/_backfill_status`, as in Quay: the share of images whose scan was requested."""
+
+    def __init__(self, backfill: ScanBackfill) -> None:
+        self._backfill = backfill
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Return the share in percent."""
+        del req
+        status = self._backfill.status()
+        share = status.share if status is not None else 0.0
+        resp.media = {"backfill_percent": f"{100 * share:.2f}"}
 
 
 class ScannerNotifications:
