@@ -91,7 +91,7 @@ def test_a_manifest_is_reported_as_unscanned_rather_than_clean(featured: Api) ->
     digest = push_image_with_layer(Client(featured.site), "admin/app", "v1", b"x")
     base = "repository/admin/app/manifest"
     found = featured.call("GET", f"{base}/{digest}/security?vulnerabilities=true")
-    assert found == {"status": "unsupported", "data": None}
+    assert found == {"status": "queued", "data": None}
     featured.call("GET", f"{base}/{UNKNOWN}/security", status=404)
 
 
