@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from atoll.auth.credentials import Credentials, SessionCredentials
+from atoll.auth.organization_roles import Organization, organization_with_roles
 from atoll.auth.passwords import HashingHooks
 from atoll.auth.robot_rule import RobotRule
 from atoll.auth.secrets import Cipher
@@ -79,6 +80,13 @@ WITH app_token AS (
 )
 SELECT (SELECT to_jsonb(actor) FROM actor),
        coalesce((SELECT jsonb_agg(to_jsonb(repository_roles)) FROM repository_roles), '[]')
+"""
+
+# Return also the organization of a page, with the account's roles.
+_PAGE_QUERY = f"""{_PERMISSIONS_QUERY},
+       (SELECT to_jsonb(found) FROM (
+           {organization_with_roles("(SELECT id FROM actor)")}
+       ) found)
 """
 
 
@@ -209,6 +217,35 @@ class Access:
         self._throttle.token_failed(address)
         raise WrongCredentials
 
+    def authenticate_page(
+        self,
+        session: SessionCredentials | None,
+        repositories: list[RepositoryName],
+        organization: str | None,
+    ) -> tuple[Principal | None, list[Grant], Organization | None]:
+        """Return the principal of a page with its grants and roles, in one round trip.
+
+        Args:
+            session: The session; None for anonymous clients.
+            repositories: The repositories to look up.
+            organization: The organization to look up; None for none.
+
+        Returns:
+            The principal, None for anonymous clients and ended sessions, a grant for each
+            repository, and the organization with the principal's roles. The organization is None
+            if it does not exist.
+        """
+        parameters = {**(session.parameters() if session else {}), "organization": organization}
+        row, roles, found = self._read(_PAGE_QUERY, parameters, repositories)
+        principal, grants = self._resolve(row, roles, session)
+        if principal is None and session is not None:
+            # The password changed or the account was disabled, which ends the session.
+            return self.authenticate_page(None, repositories, organization)
+        if found is None:
+            return principal, grants, None
+        name, email, expiration = found["username"], found["email"], found["tag_expiration_s"]
+        return principal, grants, Organization(name, email, expiration, frozenset(found["roles"]))
+
     def _authenticate_user(
         self, credentials: Credentials, address: str, repositories: list[RepositoryName]
     ) -> tuple[Principal, list[Grant]]:
@@ -255,10 +292,19 @@ class Access:
         credentials: Credentials | SessionCredentials | None,
         hooks: HashingHooks | None = None,
     ) -> tuple[Principal | None, list[Grant]]:
+        row, roles = self._read(_PERMISSIONS_QUERY, parameters, repositories)
+        return self._resolve(row, roles, credentials, hooks)
+
+    def _read(
+        self,
+        query: str,
+        parameters: Mapping[str, object],
+        repositories: list[RepositoryName],
+    ) -> Sequence[Any]:
         # A replica that is read while the primary is unavailable may lack a new user. The query
         # returns a row nevertheless, and the credentials count as wrong.
-        row, roles = self._reads.current(
-            _PERMISSIONS_QUERY,
+        answer = self._reads.current(
+            query,
             {
                 "username": None,
                 "user_id": None,
@@ -268,7 +314,18 @@ class Access:
                 "namespaces": [repository.namespace for repository in repositories],
                 "names": [repository.name for repository in repositories],
             },
-        ).rows[0]
+        )
+        found: Sequence[Any] = answer.rows[0]
+        return found
+
+    def _resolve(
+        self,
+        row: Mapping[str, Any] | None,
+        roles: list[Mapping[str, Any]],
+        credentials: Credentials | SessionCredentials | None,
+        hooks: HashingHooks | None = None,
+    ) -> tuple[Principal | None, list[Grant]]:
+        """Return the principal that the credentials prove, with its grants."""
         if credentials is not None and not credentials.match(row, self._cipher, hooks):
             return None, []
         if row and row["robot_owner"] and not self._robots.allows(row["username"]):

@@ -11,18 +11,14 @@ from datetime import datetime
 import psycopg2.extensions
 
 from atoll.auth.access import Principal
+from atoll.auth.organization_roles import Organization, organization_with_roles
 from atoll.db.patterns import escape_pattern
 from atoll.db.pool import Database
 
 TEAM_ROLES = ("member", "creator", "admin")
 _TEAM_NAME = re.compile(r"[a-z][a-z0-9_-]{1,254}")
 
-_ORGANIZATION_WITH_ROLES = """
-SELECT o.email, o.tag_expiration_s, array(
-    SELECT t.role FROM team t JOIN teammember m ON m.team_id = t.id
-    WHERE t.organization_id = o.id AND m.user_id = %(user)s)
-FROM "user" o WHERE o.username = %(name)s AND o.organization
-"""
+_ORGANIZATION_WITH_ROLES = organization_with_roles("%(user)s")
 
 _LISTED = 'SELECT username, email, created_at FROM "user" WHERE organization'
 
@@ -51,21 +47,6 @@ class LastAdministrator(Exception):
 
     def __init__(self) -> None:
         super().__init__("the organization would be left without an administrator")
-
-
-@dataclass(frozen=True)
-class Organization:
-    """An organization, with the roles that one user has in it by its teams."""
-
-    name: str
-    email: str | None
-    tag_expiration_s: int | None
-    roles: frozenset[str]
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether the user administers the organization."""
-        return "admin" in self.roles
 
 
 @dataclass(frozen=True)
@@ -101,11 +82,12 @@ class Organizations:
             OrganizationUnknown: There is no such organization.
         """
         rows = self._database.read(
-            _ORGANIZATION_WITH_ROLES, {"name": name, "user": principal.id if principal else None}
+            _ORGANIZATION_WITH_ROLES,
+            {"organization": name, "user": principal.id if principal else None},
         )
         if not rows:
             raise OrganizationUnknown(f"there is no organization '{name}'")
-        email, expiration, roles = rows[0]
+        _, email, expiration, roles = rows[0]
         return Organization(name, email, expiration, frozenset(roles))
 
     def of(self, user_id: int) -> list[Organization]:

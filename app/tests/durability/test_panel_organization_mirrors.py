@@ -289,9 +289,9 @@ def test_the_page_costs_the_same_for_any_number_of_repositories(
     for number in (1, 60):
         discover(panel_site, *(f"web-{one:02}" for one in range(number)))
         costs.append(statements(administrator.get(HERE)))
-    # An authentication, the roles of the administrator, the mirror, and its repositories.
-    assert costs == [4, 4]
+    # An authentication with the roles of the administrator, the mirror, and its repositories.
+    assert costs == [3, 3]
     # The list of robots in place of the repositories.
-    assert statements(administrator.get(EDIT)) == 4
+    assert statements(administrator.get(EDIT)) == 3
     assert "page=2" in administrator.text(HERE)
     assert ">web-59<" in administrator.text(f"{HERE}&page=2")

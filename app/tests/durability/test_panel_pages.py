@@ -300,7 +300,7 @@ def test_without_its_database_a_page_reports_that_and_when_to_retry(
     def fail(*_arguments: object) -> None:
         raise DatabaseUnavailable("no host answers")
 
-    monkeypatch.setattr(type(panel_site.graph.access), "authenticate", fail)
+    monkeypatch.setattr(type(panel_site.graph.access), "authenticate_page", fail)
     answer = browsers[None].get("/search", status=503)
     assert answer.headers["retry-after"] == "5"
     assert "The database is unavailable" in answer.text

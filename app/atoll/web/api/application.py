@@ -8,7 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from atoll.auth.applications import Application, Applications
-from atoll.auth.organizations import Organization
+from atoll.auth.organization_roles import Organization
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Call, RequestModel, operation
 from atoll.web.api.schemas import avatar

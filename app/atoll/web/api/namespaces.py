@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from atoll.auth.organizations import Organization, Organizations
+from atoll.auth.organization_roles import Organization
+from atoll.auth.organizations import Organizations
 from atoll.config import Bundle
 from atoll.web.api.operation import Call
 

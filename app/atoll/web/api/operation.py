@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from atoll.audit.log import Audit, Entry
 from atoll.auth.access import READ, Grant, Principal
-from atoll.auth.organizations import Organization
+from atoll.auth.organization_roles import Organization
 from atoll.auth.sessions import Session
 from atoll.json_bounds import BoundExceeded, check_structure
 from atoll.names import RepositoryName

@@ -10,7 +10,8 @@ from typing_extensions import TypedDict
 
 from atoll.auth import users
 from atoll.auth.credentials import password_purpose
-from atoll.auth.organizations import ListedOrganization, Organization, Organizations
+from atoll.auth.organization_roles import Organization
+from atoll.auth.organizations import ListedOrganization, Organizations
 from atoll.auth.ownership import take_ownership
 from atoll.auth.secrets import Cipher
 from atoll.config import Bundle

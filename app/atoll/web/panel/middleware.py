@@ -16,7 +16,6 @@ from atoll.web.api.errors import Unauthenticated
 from atoll.web.api.forgery import READING, refuse_foreign_origin
 from atoll.web.api.middleware import convert_parameter
 from atoll.web.api.operation import Call
-from atoll.web.client_address import client_address
 from atoll.web.external_url import ExternalUrls
 from atoll.web.panel.api_calls import ApiCalls
 from atoll.web.panel.fresh_login import FreshLogin
@@ -59,7 +58,8 @@ class PanelMiddleware:
 
     Before a responder runs, it stores a `Visit` in the request's context, from which the decorators
     of `page` read it. One statement authenticates the caller and returns the grant on the
-    repository in the path. Resources without these decorators are not affected.
+    repository, or the roles in the organization, in the path. Resources without these decorators
+    are not affected.
     """
 
     def __init__(
@@ -110,10 +110,11 @@ class PanelMiddleware:
         params.update({name: convert_parameter(req, name, text) for name, text in params.items()})
         repository: RepositoryName | None = params.pop("repository", None)
         session = self._cookies.read(req)
-        principal, grants = self._access.authenticate(
+        orgname: str | None = params.get("orgname")
+        principal, grants, organization = self._access.authenticate_page(
             session.credentials if session else None,
-            client_address(req),
             [] if repository is None else [repository],
+            orgname,
         )
         if session is None or (principal is None and session.username is not None):
             # The forms of pages before a login, above all that of the login, need a CSRF token.
@@ -122,6 +123,8 @@ class PanelMiddleware:
                 self._cookies.write(req, resp, session)
         call = Call(req, resp, principal, grants[0] if grants else None, self._audit)
         call.session = session if principal is not None else None
+        if organization is not None:
+            call.organizations[organization.name] = organization
         req.context.visit = Visit(
             req, resp, call, session, self._calls, self._renderer, self._fresh_login, self._polls
         )
