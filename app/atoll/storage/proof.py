@@ -10,7 +10,10 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from io import RawIOBase
+from typing import cast
 
+from atoll.names import Hash
 from atoll.storage.base import Body
 from atoll.storage.errors import InvalidStoreResponse, WriteNotProven
 
@@ -30,7 +33,7 @@ _PARTIAL_CONTENT = 206
 
 
 class Content:
-    """The next `size` bytes of a body, and their MD5."""
+    """The next `size` bytes of a body, and their hashes."""
 
     def __init__(self, body: Body, size: int) -> None:
         self.body = body
@@ -39,15 +42,45 @@ class Content:
 
     @cached_property
     def md5(self) -> str:
-        """The MD5 in hexadecimal. A file is read again, up to its end."""
-        hasher = hashlib.md5(usedforsecurity=False)
+        """The MD5 in hexadecimal. A file is read for it."""
+        return self._hashed(hashlib.md5(usedforsecurity=False))
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 in hexadecimal. A file is read for it."""
+        return self._hashed(hashlib.sha256())
+
+    def pieces(self, size: int = _PIECE) -> Iterator[bytes | memoryview]:
+        """Yield the content; a piece of a file is valid until the next one is requested.
+
+        Args:
+            size: the most bytes of a piece of a file.
+
+        Raises:
+            EOFError: the file has fewer bytes.
+        """
         if isinstance(self.body, bytes | memoryview):
-            hasher.update(self.body)
-            return hasher.hexdigest()
-        self.body.seek(self._start)
-        remaining = self.size
-        while remaining and (piece := self.body.read(min(_PIECE, remaining))):
-            remaining -= len(piece)
+            yield self.body
+            return
+        self.rewind()
+        # BinaryIO of the standard library does not declare `readinto`, which all files have.
+        file = cast(RawIOBase, self.body)
+        with memoryview(bytearray(min(size, self.size))) as buffer:
+            remaining = self.size
+            while remaining:
+                read = file.readinto(buffer[: min(remaining, size)])
+                if not read:
+                    raise EOFError(f"{remaining} of {self.size} bytes are missing in the file")
+                remaining -= read
+                yield buffer[:read]
+
+    def rewind(self) -> None:
+        """Set the position of a file to the beginning of the content."""
+        if not isinstance(self.body, bytes | memoryview):
+            self.body.seek(self._start)
+
+    def _hashed(self, hasher: Hash) -> str:
+        for piece in self.pieces():
             hasher.update(piece)
         return hasher.hexdigest()
 

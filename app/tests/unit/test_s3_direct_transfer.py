@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hashlib
+import io
 import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from atoll.storage.base import Body
+from atoll.storage.proof import Content
 from atoll.storage.s3.direct_transfer import DirectTransfer
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from urllib3.exceptions import NewConnectionError, ProxyError
 
@@ -82,6 +87,10 @@ def server() -> Iterator[Server]:
     made.server_close()
 
 
+def content_of(body: Body) -> Content:
+    return Content(body, body.getbuffer().nbytes if isinstance(body, io.BytesIO) else len(body))
+
+
 def expected_signature(
     server: Server, keys: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, str]:
@@ -93,6 +102,8 @@ def expected_signature(
     moment = datetime.datetime.strptime(headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: moment)
     request = AWSRequest(method, f"http://{headers['Host']}{path}", signed, body)
+    unhashed = headers["X-Amz-Content-SHA256"] == "UNSIGNED-PAYLOAD"
+    request.context["client_config"] = Config(s3={"payload_signing_enabled": not unhashed})
     S3SigV4Auth(keys, "s3", "eu-west-1").add_auth(request)
     return authorization, str(request.headers["Authorization"])
 
@@ -110,13 +121,47 @@ def test_received_requests_match_their_signature(
     assert sent == expected
     monkeypatch.undo()
     query = {"uploadId": "2~+/=", "partNumber": "7"}
-    md5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
-    answer = transfer.put(path, query, memoryview(CONTENT), md5)
+    answer = transfer.put(path, query, content_of(memoryview(CONTENT)))
     assert answer is not None
     assert answer["etag"] == '"an ETag"'
     sent, expected = expected_signature(server, keys, monkeypatch)
     assert sent == expected
-    assert server.requests[-1][2]["X-Amz-Content-SHA256"] == hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize("body", [CONTENT, memoryview(CONTENT), io.BytesIO(CONTENT)])
+def test_the_signature_of_a_write_contains_the_md5_of_its_body(
+    server: Server, body: Body, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert server.transfer().put("key", {}, content_of(body))
+    _method, _path, headers, received = server.requests[-1]
+    assert received == CONTENT
+    md5 = hashlib.md5(CONTENT, usedforsecurity=False).digest()
+    assert headers["content-md5"] == base64.b64encode(md5).decode()
+    assert "content-md5;" in headers["Authorization"]
+    sent, expected = expected_signature(server, KEYS, monkeypatch)
+    assert sent == expected
+
+
+def test_a_body_is_hashed_for_the_signature_once_the_store_refused_one_without_hash(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer = server.transfer()
+    server.status = 403
+    assert transfer.put("key", {}, content_of(CONTENT)) is None
+    assert server.requests[-1][2]["X-Amz-Content-SHA256"] == "UNSIGNED-PAYLOAD"
+    server.status = 200
+    assert transfer.put("key", {}, content_of(io.BytesIO(CONTENT)))
+    _method, _path, headers, received = server.requests[-1]
+    assert received == CONTENT
+    assert headers["X-Amz-Content-SHA256"] == hashlib.sha256(CONTENT).hexdigest()
+    sent, expected = expected_signature(server, KEYS, monkeypatch)
+    assert sent == expected
+
+
+def test_a_file_that_is_too_short_is_not_sent(server: Server) -> None:
+    with pytest.raises(EOFError, match="1 of 5 bytes"):
+        server.transfer().put("key", {}, Content(io.BytesIO(b"data"), 5))
+    assert server.requests == []
 
 
 def test_no_request_is_sent_without_credentials(server: Server) -> None:
@@ -133,15 +178,16 @@ def test_an_error_is_left_to_botocore(server: Server, status: int) -> None:
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("status", [301, 307, 400])
+@pytest.mark.parametrize(("status", "requests"), [(301, 1), (307, 1), (400, 2)])
 def test_direct_transfers_stop_after_a_redirect_or_an_invalid_request(
-    server: Server, status: int
+    server: Server, status: int, requests: int
 ) -> None:
     server.status = status
     transfer = server.transfer()
-    for _ in range(2):
-        assert transfer.put("key", {}, b"body", hashlib.md5(b"body").hexdigest()) is None
-    assert len(server.requests) == 1
+    for _ in range(4):
+        assert transfer.put("key", {}, content_of(b"body")) is None
+    # An invalid request is repeated with a hash of its body.
+    assert len(server.requests) == requests
 
 
 def test_another_range_than_the_requested_one_is_left_to_botocore(server: Server) -> None:

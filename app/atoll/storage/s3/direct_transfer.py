@@ -9,6 +9,7 @@ repeats the request with botocore's client, which handles redirects, retries and
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +31,7 @@ from urllib3.exceptions import (
 )
 
 from atoll.storage.errors import InvalidStoreResponse
-from atoll.storage.proof import exactly, require_range
+from atoll.storage.proof import Content, exactly, require_range
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ _READ_PIECE = 256 * 1024
 _SUCCESS = frozenset({200, 206})
 # The bucket has another region or host, or wants another signature: later requests fail likewise.
 _UNUSABLE = frozenset({301, 307, 308, 400})
+# Answers of stores that want a SHA-256 of the body in the signature. Others have the same reasons.
+_WANTS_HASH = frozenset({400, 403, 501})
+_UNHASHED, _EMPTY = "UNSIGNED-PAYLOAD", hashlib.sha256().hexdigest()
 
 
 class DirectTransfer:
@@ -69,6 +73,8 @@ class DirectTransfer:
         self._region = region
         self._credentials = credentials
         self._usable = True
+        # Over plain HTTP, the signed Content-MD5 protects the body as well, in half the time.
+        self._hashes_bodies = False
         self._pool = _pool_manager(base_url, ca_bundle, timeout, connections)
 
     def get(self, path: str, start: int, end: int | None) -> Iterator[bytes] | None:
@@ -95,26 +101,26 @@ class DirectTransfer:
             return None
         return exactly(self._location, _pieces(answer), length)
 
-    def put(
-        self, path: str, query: dict[str, str], body: bytes | memoryview, md5: str
-    ) -> Mapping[str, str] | None:
+    def put(self, path: str, query: dict[str, str], content: Content) -> Mapping[str, str] | None:
         """Write an object, or a part of a multipart upload.
+
+        The signature includes the MD5 of the content, which the store compares. A file is sent
+        without waiting for `100 Continue`; a store that refuses it is asked again by other means.
 
         Args:
             path: the object's path below the base URL.
             query: the parameters of the URL.
-            body: the bytes.
-            md5: their MD5 in hexadecimal, which the store compares.
+            content: the bytes, or a file.
 
         Returns:
             The headers of the answer, with lower-case names; None if it has no ETag.
         """
         encoded = "&".join(f"{name}={quote(query[name], safe='-_.~')}" for name in sorted(query))
         headers = {
-            "content-length": str(len(body)),
-            "content-md5": base64.b64encode(bytes.fromhex(md5)).decode(),
+            "content-length": str(content.size),
+            "content-md5": base64.b64encode(bytes.fromhex(content.md5)).decode(),
         }
-        answer = self._send("PUT", path, encoded, headers, body)
+        answer = self._send("PUT", path, encoded, headers, content)
         if answer is None or not answer.headers.get("ETag"):
             return None
         return {name.lower(): value for name, value in answer.headers.items()}
@@ -125,7 +131,7 @@ class DirectTransfer:
         path: str,
         query: str,
         headers: dict[str, str],
-        body: bytes | memoryview | None,
+        content: Content | None,
     ) -> urllib3.BaseHTTPResponse | None:
         """Send a signed request, and return the answer if it is a success."""
         credentials = self._credentials() if self._usable else None
@@ -133,15 +139,16 @@ class DirectTransfer:
             return None
         target = quote(f"/{path}", safe="/-_.~")
         url = f"{self._base_url}{target}" + (f"?{query}" if query else "")
+        hashed = self._hashes_bodies
         try:
             answer = self._pool.urlopen(
                 method,
                 url,
-                body=body,
-                headers=self._signed(method, url, headers, body, credentials),
+                headers=self._signed(method, url, headers, content, credentials),
+                body=None if content is None else content.pieces(_READ_PIECE),
                 redirect=False,
                 # The answer to a PUT is short, and read at once to free its connection.
-                preload_content=body is not None,
+                preload_content=content is not None,
                 decode_content=False,
             )
         except (ConnectTimeoutError, ReadTimeoutError, ProxyError):
@@ -153,9 +160,13 @@ class DirectTransfer:
             return None
         if answer.status in _SUCCESS:
             return answer
-        damaged = body is not None and b"BadDigest" in answer.data
+        damaged = content is not None and b"BadDigest" in answer.data
         answer.close()
-        if answer.status in _UNUSABLE and not damaged:
+        if damaged:
+            return None
+        if content is not None and not hashed and answer.status in _WANTS_HASH:
+            self._hashes_bodies = True
+        elif answer.status in _UNUSABLE:
             self._usable = False
         return None
 
@@ -164,15 +175,29 @@ class DirectTransfer:
         method: str,
         url: str,
         headers: dict[str, str],
-        body: bytes | memoryview | None,
+        content: Content | None,
         credentials: ReadOnlyCredentials,
     ) -> dict[str, str]:
-        """Return `headers` with a signature. The body is hashed only without TLS."""
-        request = AWSRequest(method=method, url=url, headers=headers, data=body or b"")
-        # Lets S3SigV4Auth rely on TLS and Content-MD5 instead.
-        request.context["has_streaming_input"] = True
-        S3SigV4Auth(credentials, "s3", self._region).add_auth(request)
+        """Return `headers` with a signature, which includes the body's SHA-256 if necessary."""
+        request = AWSRequest(method=method, url=url, headers=headers)
+        payload = _EMPTY
+        if content is not None:
+            payload = content.sha256 if self._hashes_bodies else _UNHASHED
+        _Signature(credentials, self._region, payload).add_auth(request)
         return dict(request.headers.items())
+
+
+class _Signature(S3SigV4Auth):
+    """The signature of a request whose body is not read for it."""
+
+    def __init__(self, credentials: ReadOnlyCredentials, region: str, payload: str) -> None:
+        super().__init__(credentials, "s3", region)
+        self._payload = payload
+
+    def payload(self, request: AWSRequest) -> str:
+        """Return the SHA-256 of the body, or what stands for it."""
+        del request
+        return self._payload
 
 
 def _pool_manager(

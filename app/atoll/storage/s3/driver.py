@@ -265,14 +265,13 @@ class S3ObjectStore(ObservedStore):
         )
 
     def _put(self, key: str, query: dict[str, str], content: Content) -> Mapping[str, str] | None:
-        """Write bytes in memory directly, and return the headers of the answer, or None.
-
-        Files are written by botocore, which waits for `100 Continue` before it sends them.
-        """
-        body = content.body
-        if self._direct is None or not isinstance(body, bytes | memoryview):
+        """Write content directly, and return the headers of the answer, or None."""
+        if self._direct is None:
             return None
-        return self._direct.put(self._path(key), query, body, content.md5)
+        headers = self._direct.put(self._path(key), query, content)
+        if headers is None:
+            content.rewind()
+        return headers
 
     def _get(self, key: str, start: int, end: int | None) -> Iterator[bytes]:
         """Yield the object's bytes, or a range of them, with botocore."""
