@@ -77,9 +77,9 @@ ended_upload AS (
 )"""
 
 # Place the object of an upload as a blob. Nothing is placed if the object may have been deleted, if
-# its location is removed or excluded, if a blob in one request (`whole`) belongs to an upload with
-# chunks, or if the state of the repository changed since the upload began. Returns the blob's id,
-# whether the upload still exists, and whether the state permits the blob.
+# its location is removed or excluded, if the upload's chunks do not have %(recorded)s bytes, or if
+# the state of the repository changed since the upload began. Returns the blob's id, whether the
+# upload still exists, and whether the state permits the blob.
 _PLACE = f"""
 {LOCK_TO_PLACE}
 WITH {TARGET}, upload AS (
@@ -91,7 +91,7 @@ WITH {TARGET}, upload AS (
     WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID}
       AND NOT {DELETED_SINCE} AND EXISTS (SELECT FROM location)
       AND (%(location)s = ANY({excluded_in("u.repository_id")})) IS NOT TRUE
-      AND (u.byte_count = 0 OR NOT %(whole)s)
+      AND u.byte_count = coalesce(%(recorded)s::bigint, u.byte_count)
       AND {WRITABLE.format(id="u.repository_id")}
     FOR UPDATE
 ), {place_blob("upload")}, {_END_UPLOAD},
@@ -233,7 +233,7 @@ class Blobs:
         *,
         username: str | None = None,
         expires_after: int | None = None,
-        whole: bool = False,
+        recorded: int | None = None,
     ) -> bool:
         """Place the object that an upload wrote as a blob of its repository, in one round trip.
 
@@ -248,12 +248,13 @@ class Blobs:
             username: The user who uploads; None for anonymous clients.
             expires_after: Seconds after which tags of the image expire, if the blob is an image
                 configuration with that label and was sent with the last request.
-            whole: Whether the blob was sent in one request, so that the upload has no chunks.
+            recorded: The number of bytes in the chunks of the upload, as far as the caller knows; 0
+                for a blob that was sent in one request. None if any number is right.
 
         Returns:
             Whether the blob was placed. If not, the object must be written again: it may have been
-            deleted, or its location is being removed or is excluded; or the upload of a `whole`
-            blob has chunks.
+            deleted, or its location is being removed or is excluded; or the upload has another
+            number of bytes than `recorded`.
 
         Raises:
             UploadUnknown: The upload has ended, or belongs to another repository.
@@ -271,7 +272,7 @@ class Blobs:
                 "required": self._locations.required,
                 "keep_seconds": self._keep_seconds,
                 "expires_after": expires_after,
-                "whole": whole,
+                "recorded": recorded,
             },
         )[0]
         if storage_id is None:

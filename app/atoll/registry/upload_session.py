@@ -79,6 +79,8 @@ class Upload:
         uncertain: The locations where an earlier deletion of the same content has an unknown
             outcome.
         username: The user of the current request; None for anonymous clients.
+        only_chunk: The chunk that is all of the upload so far, at its content address. None if
+            there is none, or if the client did not send its state.
     """
 
     name: RepositoryName
@@ -87,6 +89,7 @@ class Upload:
     excluded: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = ()
     username: str | None = None
+    only_chunk: Chunk | None = None
 
     def new_key(self, digest: Digest, *, first: bool) -> str:
         """Return the key for an attempt to write a chunk.

@@ -103,7 +103,8 @@ class Uploads:
         for _ in range(_REWRITES):
             chunk = self._writer.write_body(body, upload, digest, first=first)
             if self._records.append(upload, chunk, expiry, first=first):
-                return replace(upload, offset=upload.offset + body.size)
+                offset = upload.offset + body.size
+                return replace(upload, offset=offset, only_chunk=chunk if first else None)
             self._raise_if_outdated(upload, chunk)
             upload = self._prepare_rewrite(upload, chunk, first=first)
         raise NoHealthyStore([chunk.location])
@@ -122,22 +123,18 @@ class Uploads:
             return self._finish_in_one_request(upload, digest, body)
         if body.size:
             upload = self.append(upload, body)
+        if self._place_only_chunk(upload, digest):
+            return upload.offset
         status = self._records.status(upload)
         upload = replace(upload, excluded=status.excluded)
         if status.size != upload.offset:
             raise RangeOutOfOrder(status.size)
-        if len(status.chunks) == 1 and status.chunks[0].digest == str(digest):
-            location = status.chunks[0].location
-            if self._blobs.place(
-                digest,
-                status.size,
-                location,
-                upload.name,
-                upload.uuid,
-                username=upload.username,
-            ):
+        if upload.only_chunk is None and len(status.chunks) == 1:
+            upload = replace(upload, only_chunk=status.chunks[0])
+            if self._place_only_chunk(upload, digest):
                 return status.size
-            # The location is being removed or was excluded: copy the object to another one.
+        if len(status.chunks) == 1 and status.chunks[0].digest == str(digest):
+            # Its location is being removed or was excluded: copy the object to another one.
             self._locations.states.refresh(self._database)
         try:
             self._finish_chunks(upload, digest, status.size, status.chunks)
@@ -164,6 +161,26 @@ class Uploads:
         """
         return self._cleanup.delete_leftovers(self._expiry_minutes)
 
+    def _place_only_chunk(self, upload: Upload, digest: Digest) -> bool:
+        """Place the only chunk of an upload as a blob, and return whether that was possible.
+
+        It is refused if the upload has other chunks by now.
+        """
+        chunk = upload.only_chunk
+        return (
+            chunk is not None
+            and chunk.digest == str(digest)
+            and self._blobs.place(
+                digest,
+                chunk.size,
+                chunk.location,
+                upload.name,
+                upload.uuid,
+                username=upload.username,
+                recorded=chunk.size,
+            )
+        )
+
     def _finish_in_one_request(self, upload: Upload, digest: Digest, body: Body) -> int:
         """Finish an upload whose last request has the whole blob; it is verified before writing.
 
@@ -176,7 +193,7 @@ class Uploads:
         for _ in range(_REWRITES):
             whole = self._writer.write_body(body, upload, digest, first=True)
             expiry = expires_after(body.file, body.size)
-            if self._place(whole, upload, expiry, in_one_request=True):
+            if self._place(whole, upload, expiry, recorded=0):
                 return body.size
             self._raise_if_outdated(upload, whole)
             upload = self._prepare_rewrite(upload, whole, first=True)
@@ -199,7 +216,7 @@ class Uploads:
         raise NoHealthyStore([whole.location])
 
     def _place(
-        self, whole: Chunk, upload: Upload, expiry: int | None, *, in_one_request: bool = False
+        self, whole: Chunk, upload: Upload, expiry: int | None, *, recorded: int | None = None
     ) -> bool:
         """Place an object as a blob; delete it if that is refused."""
         try:
@@ -211,7 +228,7 @@ class Uploads:
                 upload.uuid,
                 username=upload.username,
                 expires_after=expiry,
-                whole=in_one_request,
+                recorded=recorded,
             )
         except (UploadUnknown, Denied):
             self._cleanup.delete_object(whole, upload.uuid, first=True)

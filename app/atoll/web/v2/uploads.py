@@ -20,8 +20,9 @@ from atoll.names import Digest, RepositoryName
 from atoll.registry.blob_mounts import BlobMounts
 from atoll.registry.errors import RangeOutOfOrder, RepositoryUnknown, SizeInvalid, UploadUnknown
 from atoll.registry.repositories import Repositories
-from atoll.registry.upload_session import Body, Upload
+from atoll.registry.upload_session import Body, Chunk, Upload
 from atoll.registry.uploads import Uploads
+from atoll.storage.base import blob_key
 from atoll.web.bearer_auth import Authorized, BearerAuth
 from atoll.web.errors import BodyTooLarge
 from atoll.web.external_url import ExternalUrls
@@ -84,7 +85,12 @@ class UploadResponses:
             return None
         if (claims.get("n"), claims.get("u")) != (str(name), str(uuid)):
             return None
-        return Upload(name, uuid, int(claims["o"]), tuple(claims.get("x", ())))
+        offset = int(claims["o"])
+        chunk = None
+        if "c" in claims:
+            digest, size, location = claims["c"]
+            chunk = Chunk(blob_key(Digest.parse(digest)), digest, size, location)
+        return Upload(name, uuid, offset, tuple(claims.get("x", ())), only_chunk=chunk)
 
     def _sign(self, upload: Upload) -> str:
         claims: dict[str, Any] = {
@@ -94,6 +100,9 @@ class UploadResponses:
         }
         if upload.excluded:
             claims["x"] = upload.excluded
+        chunk = upload.only_chunk
+        if chunk is not None:
+            claims["c"] = [chunk.digest, chunk.size, chunk.location]
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
 
 
@@ -220,7 +229,8 @@ class UploadResource:
         try:
             yield
         except RangeOutOfOrder as error:
-            self._responses.accepted(req, resp, name, replace(upload, offset=error.received))
+            progress = replace(upload, offset=error.received, only_chunk=None)
+            self._responses.accepted(req, resp, name, progress)
             raise
 
     def _repository(self, req: falcon.Request, name: str) -> RepositoryName:
