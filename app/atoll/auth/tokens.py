@@ -7,6 +7,13 @@ Format: Docker registry token specification (claims `sub`, `aud`, `access`). An 
 also carries the repository's id, because the name can belong to another repository later. An entry
 without an id, for a repository that did not exist yet, grants nothing by itself; when it is used,
 the current permissions of the user (`uid`) are looked up.
+
+A client sends one token with every request of a pull or push, so each process remembers tokens that
+it verified. A remembered token is found by the complete token, signature included. That comparison
+need not take constant time: a dictionary compares two keys only if their hashes, which depend on a
+secret of the process, are equal, so its duration says nothing about the beginning of a valid token.
+Tokens belong to the signing key of their `Tokens` object and are forgotten with it; their time is
+checked at each use.
 """
 
 from __future__ import annotations
@@ -22,6 +29,7 @@ from typing import Any
 import jwt
 
 from atoll.auth.access import Grant
+from atoll.bounded_cache import BoundedCache
 from atoll.config import Bundle
 from atoll.names import RepositoryName
 
@@ -29,6 +37,9 @@ LIFE_SECONDS = 3600
 _ALGORITHM = "HS256"
 _ISSUER = "atoll"
 _LEEWAY_SECONDS = 30
+# Verified tokens that a process remembers, and the number of characters of the longest one. A token
+# for one repository has about 500.
+_REMEMBERED_MAXIMUM, _REMEMBERED_LENGTH = 2048, 2048
 _CATALOG = {"type": "registry", "name": "catalog", "actions": ["*"]}
 
 
@@ -62,6 +73,15 @@ class Identity:
         return action in self.actions.get(str(repository), frozenset())
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """The content of a token with a valid signature, and the seconds between which it is valid."""
+
+    identity: Identity
+    not_before: float
+    expires_at: float
+
+
 def signing_key(bundle: Bundle, purpose: str) -> bytes:
     """Derive the key for a purpose from the bundle's secret."""
     secret = bundle.secret_key or bundle.database_secret_key
@@ -79,6 +99,7 @@ class Tokens:
         self._key = key
         self._audience = audience
         self._clock = clock
+        self._verified: BoundedCache[str, _Verified] = BoundedCache(_REMEMBERED_MAXIMUM)
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Tokens:
@@ -142,6 +163,18 @@ class Tokens:
         Raises:
             InvalidToken: The token is malformed, expired, or not signed by this registry.
         """
+        verified = self._verified.get(token)
+        if verified is None:
+            verified = self._verify(token)
+            if len(token) <= _REMEMBERED_LENGTH:
+                self._verified.put(token, verified)
+        # With the limits of PyJWT, so that the first use of a token and later ones agree.
+        if not verified.not_before <= self._clock() < verified.expires_at:
+            self._verified.remove(token)
+            raise InvalidToken("the token has expired, or is not valid yet")
+        return verified.identity
+
+    def _verify(self, token: str) -> _Verified:
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
@@ -160,7 +193,7 @@ class Tokens:
             held = actions.get(entry["name"], frozenset())
             actions[entry["name"]] = held.union(entry["actions"])
         ids = {entry["name"]: entry["id"] for entry in entries if entry.get("id") is not None}
-        return Identity(
+        identity = Identity(
             claims["sub"] or None,
             actions,
             ids,
@@ -168,3 +201,5 @@ class Tokens:
             catalog=_CATALOG in claims["access"],
             public_only=claims.get("public_only", False),
         )
+        begin = max(int(claims["iat"]), int(claims.get("nbf", 0)))
+        return _Verified(identity, begin - _LEEWAY_SECONDS, int(claims["exp"]) + _LEEWAY_SECONDS)
