@@ -188,7 +188,7 @@ class Blobs:
 
         Args:
             blob: The blob.
-            seconds: The lifetime of the URL.
+            seconds: The lifetime of the URL, most of which is left.
 
         Returns:
             The URL; None if the store does not support URLs, so that `read` must be used.
@@ -199,7 +199,7 @@ class Blobs:
             NoHealthyStore: No store with the blob is available.
         """
         location = self._readable(blob)[0]
-        return self._locations.stores[location].presigned_url(blob_key(blob.digest), seconds)
+        return self._locations.links.url(location, blob_key(blob.digest), seconds)
 
     def read(self, blob: Blob, start: int, end: int) -> Generator[bytes, None, None]:
         """Yield the blob's bytes from `start` up to but excluding `end`.

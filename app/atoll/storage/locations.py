@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from atoll.config import Bundle
 from atoll.periodic import ThreadRegistry
 from atoll.storage.base import ObjectStore
 from atoll.storage.drivers import make_store
 from atoll.storage.health import StoreHealth
+from atoll.storage.links import Links
 from atoll.storage.prober import Prober
 from atoll.storage.selection import StoreSelection
 from atoll.storage.states import LocationStates
@@ -42,6 +44,11 @@ class Locations:
         states = LocationStates()
         selection = StoreSelection(bundle.preference, names, health, states)
         return cls(stores, health, states, selection, bundle.preference, bundle.required_locations)
+
+    @cached_property
+    def links(self) -> Links:
+        """Presigned URLs of objects."""
+        return Links(self.stores, self.health, self.states)
 
     def start_probing(self, registry: ThreadRegistry) -> Prober:
         """Probe every store in the background."""

@@ -30,13 +30,20 @@ class LocationStates:
     def __init__(self) -> None:
         self._states: Mapping[str, str] | None = None
 
+    def state(self, location: str) -> str:
+        """Return the state of a location."""
+        # Before the first refresh, such as at a boot without the database, all are usable.
+        if self._states is None:
+            return ACTIVE
+        return self._states.get(location, REMOVED)
+
     def writable(self, location: str) -> bool:
         """Return whether the location accepts new blobs."""
-        return self._state(location) == ACTIVE
+        return self.state(location) == ACTIVE
 
     def readable(self, location: str) -> bool:
         """Return whether the location may be read from."""
-        return self._state(location) != REMOVED
+        return self.state(location) != REMOVED
 
     def refresh(self, database: Database) -> None:
         """Read the states.
@@ -48,12 +55,6 @@ class LocationStates:
         if self._states is not None and found != self._states:
             log.info("location states changed", extra={"states": found})
         self._states = found
-
-    def _state(self, location: str) -> str:
-        # Before the first refresh, such as at a boot without the database, all are usable.
-        if self._states is None:
-            return ACTIVE
-        return self._states.get(location, REMOVED)
 
 
 def refresh_in_background(

@@ -37,6 +37,7 @@ from atoll.storage.s3.clients import S3Clients
 from atoll.storage.s3.completion import complete_upload
 from atoll.storage.s3.direct_transfer import DirectTransfer
 from atoll.storage.s3.server_side_copy import ServerSideCopy, same_service
+from atoll.storage.s3.url_signer import UrlSigner
 
 _READ_PIECE = 256 * 1024
 # The largest object, in bytes, that is read back if the answer to its write has no ETag.
@@ -70,6 +71,8 @@ class S3ObjectStore(ObservedStore):
         self._clients = S3Clients(settings, ca_bundle)
         self._client = self._clients.default
         self._prober = self._clients.prober
+        # None until botocore signed a URL, and if it uses another signature.
+        self._url_signer: UrlSigner | None = None
 
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object with one request."""
@@ -127,11 +130,15 @@ class S3ObjectStore(ObservedStore):
     def presigned_url(self, key: str, seconds: int) -> str:
         """Sign a GET, without a request unless the credentials of a role have expired."""
         with self._translated(key):
-            return self._client.generate_presigned_url(
-                "get_object",
-                Params={"Bucket": self._bucket, "Key": self._path(key)},
-                ExpiresIn=seconds,
+            path = self._path(key)
+            if self._url_signer is not None and (url := self._url_signer.sign(path, seconds)):
+                return url
+            url = self._client.generate_presigned_url(
+                "get_object", Params={"Bucket": self._bucket, "Key": path}, ExpiresIn=seconds
             )
+            # botocore determined the bucket's address; later URLs are signed without it.
+            self._url_signer = UrlSigner.like(url, path, self._clients.frozen_credentials)
+            return url
 
     def begin_parts(self, key: str) -> str:
         """Begin a multipart upload."""
