@@ -6,10 +6,15 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 # The attributes that logging sets on every record; all others come from `extra=`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+# Bytes that Linux writes to a pipe at once (PIPE_BUF). The processes of a container share its
+# standard error, so a longer write may be interrupted by a line of another process.
+_ATOMIC_WRITE = 4096
 
 
 class JsonFormatter(logging.Formatter):
@@ -38,3 +43,28 @@ def set_up(*, debug: bool = False) -> None:
     for library in ("azure", "botocore", "keystoneauth", "keystoneclient", "swiftclient"):
         logging.getLogger(library).setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write formatted lines of ASCII, each with its line feed, to standard error."""
+    try:
+        for piece in _pieces(lines):
+            sys.stderr.write(piece)
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        # As `logging` does: a log that cannot be written must not fail the work that it is about.
+        return
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[str]:
+    """Join lines to pieces that are written at once."""
+    piece: list[str] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line) > _ATOMIC_WRITE:
+            yield "".join(piece)
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    if piece:
+        yield "".join(piece)

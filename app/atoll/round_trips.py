@@ -7,7 +7,6 @@ in a storage driver's own threads are not counted.
 from __future__ import annotations
 
 import threading
-from collections import Counter
 
 DATABASE = "database"
 CACHE = "cache"
@@ -18,14 +17,14 @@ _local = threading.local()
 
 def reset() -> None:
     """Reset the counts for a new request in this thread."""
-    _local.counts = Counter()
+    _local.counts = {}
 
 
 def count(service: str) -> None:
     """Count one round trip to DATABASE, CACHE or STORE."""
-    counts: Counter[str] | None = getattr(_local, "counts", None)
+    counts: dict[str, int] | None = getattr(_local, "counts", None)
     if counts is not None:
-        counts[service] += 1
+        counts[service] = counts.get(service, 0) + 1
 
 
 def counts() -> dict[str, int]:

@@ -82,6 +82,7 @@ from atoll.storage.locations import Locations
 from atoll.upstream.limits import configured_limits
 from atoll.upstream.shared_budget import SharedBudgets
 from atoll.upstream.upstreams import Upstreams
+from atoll.web.access_log import AccessLog
 from atoll.web.api.mirror import Mirroring
 from atoll.web.api.organization_mirror import OrganizationMirroring
 from atoll.web.app import Dependencies
@@ -197,6 +198,11 @@ class Services:
     def pulls(self) -> PullLog:
         """Pulls that are not in the audit log yet."""
         return PullLog(Audit(self.database), counting=self.bundle.feature_image_pull_stats)
+
+    @cached_property
+    def access_log(self) -> AccessLog:
+        """The log of requests."""
+        return AccessLog()
 
     @cached_property
     def deliverer(self) -> Deliverer:
@@ -557,5 +563,6 @@ class Services:
             organization_mirroring=self._organization_mirroring(),
             security=self.scanning.reports if self.scanning else None,
             pulls=self.pulls,
+            access_log=self.access_log,
             environment=os.environ,
         )

@@ -53,6 +53,7 @@ def serve(address: str) -> int:
     services.health_probe.start(services.thread_registry)
     services.reads.start(services.thread_registry)
     services.pulls.start(services.thread_registry)
+    services.access_log.start(services.thread_registry)
     heartbeat = HeartbeatThread(
         services, "registry", certificate_expires_at=certificate_end(bundle_directory())
     )
@@ -98,7 +99,10 @@ def serve(address: str) -> int:
         clear_untrusted_proxy_headers=False,
         asyncore_use_poll=True,
     )
-    server.run()
+    try:
+        server.run()
+    finally:
+        services.access_log.stop()
     services.pulls.stop()
     heartbeat.stop()
     return 0

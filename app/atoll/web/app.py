@@ -33,6 +33,7 @@ from atoll.scanning.received_notifications import ReceivedNotifications
 from atoll.scanning.reports import SecurityReports
 from atoll.storage.health import StoreHealth
 from atoll.web import errors, scanner_notifications
+from atoll.web.access_log import AccessLog
 from atoll.web.admission import BodyAdmission
 from atoll.web.api import errors as api_errors
 from atoll.web.api.middleware import is_api
@@ -90,6 +91,7 @@ class Dependencies:
     # None without FEATURE_SECURITY_SCANNER.
     security: SecurityReports | None
     pulls: PullLog
+    access_log: AccessLog
     environment: Mapping[str, str]
 
 
@@ -97,7 +99,9 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     """Return the registry's application."""
     app = _bare_app(
         RequestMiddleware(
-            server_timing=deps.bundle.feature_server_timing, trusted=deps.bundle.trusted_proxies
+            deps.access_log,
+            server_timing=deps.bundle.feature_server_timing,
+            trusted=deps.bundle.trusted_proxies,
         )
     )
     external_urls = ExternalUrls(deps.bundle)
@@ -212,7 +216,7 @@ def create_operations_app(
         instance: resource of `/health/instance`.
         end_to_end: resource of `/health/endtoend`; None if the process serves no requests.
     """
-    app = _bare_app(RequestMiddleware())
+    app = _bare_app(RequestMiddleware(AccessLog()))
     for path in ("/health", "/health/instance"):
         app.add_route(path, instance)
     if end_to_end is not None:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 
 import falcon
+
+# Characters of an IPv6 address.
+_ADDRESS_LENGTH = 45
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -22,6 +26,8 @@ def find_client_address(req: falcon.Request, trusted: Sequence[Network]) -> str:
     if not entries:
         return str(req.remote_addr)
     found = entries[0]
+    if not trusted:
+        return found
     for entry in entries:
         address = _parse(entry)
         if address is None:
@@ -37,6 +43,8 @@ def is_from_trusted_proxy(req: falcon.Request, trusted: Sequence[Network]) -> bo
 
     nginx appends the address of its client to X-Forwarded-For.
     """
+    if not trusted:
+        return False
     forwarded = (req.get_header("X-Forwarded-For") or "").rpartition(",")[2].strip()
     address = _parse(forwarded or str(req.remote_addr))
     return address is not None and any(address in network for network in trusted)
@@ -48,7 +56,15 @@ def client_address(req: falcon.Request) -> str:
 
 
 def _parse(entry: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    # Clients may send long texts, which are not worth their memory.
+    return _parse_short(entry) if len(entry) <= _ADDRESS_LENGTH else _parse_any(entry)
+
+
+def _parse_any(entry: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(entry)
     except ValueError:
         return None
+
+
+_parse_short = lru_cache(maxsize=1024)(_parse_any)

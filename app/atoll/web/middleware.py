@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import time
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,9 +20,8 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from atoll import round_trips
+from atoll.web.access_log import Access, AccessLog
 from atoll.web.client_address import Network, find_client_address
-
-log = logging.getLogger("atoll.access")
 
 REQUESTS = Counter("atoll_http_requests", "HTTP requests served", ["method", "resource", "status"])
 SECONDS = Histogram(
@@ -45,18 +42,29 @@ class RequestMiddleware:
     """Falcon middleware that logs and counts requests.
 
     Args:
+        access_log: the log of requests.
         server_timing: whether responses report their duration and round trips (Server-Timing).
         trusted: networks of load balancers whose X-Forwarded-For is trusted.
     """
 
-    def __init__(self, *, server_timing: bool = False, trusted: Sequence[Network] = ()) -> None:
+    def __init__(
+        self,
+        access_log: AccessLog,
+        *,
+        server_timing: bool = False,
+        trusted: Sequence[Network] = (),
+    ) -> None:
+        self._access_log = access_log
         self._server_timing = server_timing
         self._trusted = trusted
+        # By method, resource and status, all of which come from fixed sets. Prometheus' own look-up
+        # takes a lock for each.
+        self._metrics: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Store start time, id and client address in the request's context."""
         given = req.get_header("X-Request-Id") or ""
-        req.context.id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        req.context.id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         req.context.began = time.monotonic()
         req.context.client_address = find_client_address(req, self._trusted)
         round_trips.reset()
@@ -76,21 +84,29 @@ class RequestMiddleware:
         method, name = method_label(req.method), resource_label(req)
         if self._server_timing:
             resp.set_header("Server-Timing", _server_timing(seconds))
-        REQUESTS.labels(method, name, str(resp.status_code)).inc()
-        SECONDS.labels(method, name).observe(seconds)
+        status = resp.status_code
+        number, duration = self._metrics_of(method, name, status)
+        number.inc()
+        duration.observe(seconds)
         if req.path.startswith(_QUIET):
             return
-        log.info(
-            "request",
-            extra={
-                "request": req.context.id,
-                "method": method,
-                "path": req.path[:_LOGGED_PATH],
-                "status": resp.status_code,
-                "milliseconds": round(seconds * 1000, 1),
-                "client": req.context.client_address,
-            },
+        self._access_log.note(
+            Access(
+                req.context.id,
+                method,
+                req.path[:_LOGGED_PATH],
+                status,
+                round(seconds * 1000, 1),
+                req.context.client_address,
+            )
         )
+
+    def _metrics_of(self, method: str, name: str, status: int) -> tuple[Counter, Histogram]:
+        metrics = self._metrics.get((method, name, status))
+        if metrics is None:
+            metrics = REQUESTS.labels(method, name, str(status)), SECONDS.labels(method, name)
+            self._metrics[method, name, status] = metrics
+        return metrics
 
 
 def _server_timing(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import falcon
 import falcon.testing
 import pytest
+from atoll.web.access_log import AccessLog
 from atoll.web.middleware import REQUESTS, SECONDS, RequestMiddleware
 
 
@@ -19,7 +20,7 @@ def label_sets() -> set[tuple[str, ...]]:
 
 @pytest.fixture
 def client() -> falcon.testing.TestClient:
-    return falcon.testing.TestClient(falcon.App(middleware=[RequestMiddleware()]))
+    return falcon.testing.TestClient(falcon.App(middleware=[RequestMiddleware(AccessLog())]))
 
 
 def send(client: falcon.testing.TestClient, method: str, path: str) -> None:
