@@ -14,6 +14,7 @@ from atoll.auth.secrets import Cipher
 from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
 from atoll.db.replicas import Reads
+from atoll.db.statement import Statement
 from atoll.names import RepositoryName
 
 PULL, PUSH, DELETE = "pull", "push", "delete"
@@ -35,7 +36,7 @@ _APP_SCOPES = frozenset({"repo:read", "repo:write", CREATE_SCOPE})
 # Return the account that the credentials belong to, and for each requested repository the state of
 # its namespace, the account's roles, and its right to create repositories. Returns exactly one row,
 # also without an account or requested repositories.
-_PERMISSIONS_QUERY = """
+_PERMISSIONS_QUERY = Statement("""
 WITH app_token AS (
     SELECT user_id, token_secret FROM appspecifictoken
     WHERE token_name = %(app_token)s AND (expires_at IS NULL OR expires_at > now())
@@ -80,7 +81,7 @@ WITH app_token AS (
 )
 SELECT (SELECT to_jsonb(actor) FROM actor),
        coalesce((SELECT jsonb_agg(to_jsonb(repository_roles)) FROM repository_roles), '[]')
-"""
+""")
 
 # Return also the organization of a page, with the account's roles.
 _PAGE_QUERY = f"""{_PERMISSIONS_QUERY},

@@ -34,6 +34,7 @@ import atoll
 from atoll import round_trips
 from atoll.config import Bundle
 from atoll.config.database_options import ISOLATION_SETTING, REQUIRED_ISOLATION
+from atoll.db.statement import Statement
 from atoll.periodic import ServiceUnavailable
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,8 @@ class _Connection(psycopg2.extensions.connection):
         abandoned: Whether the connection was closed while the server was processing a statement.
         backend: The process id of the server process.
         host: The arguments of libpq that select the host; empty if DB_URI names only one.
+        prepared: The names of the statements that this session has prepared.
+        readable: Waits until the server sends something.
     """
 
     def __init__(
@@ -120,11 +123,18 @@ class _Connection(psycopg2.extensions.connection):
         self.answer_timeout: float | None = connect_timeout
         self.abandoned = False
         self.host = host
+        self.prepared: set[str] = set()
+        # libpq may change the socket until the connection is established.
+        self.readable: select.poll | None = None
         super().__init__(*arguments, **options)
         self.backend: int = self.info.backend_pid
+        self.readable = select.poll()
+        self.readable.register(self.fileno(), select.POLLIN)
 
     def take_messages(self) -> list[str]:
         """Return the INFO messages that the server sent since the last call."""
+        if not self.notices:
+            return []
         messages = [
             notice.removeprefix(_INFO).strip()
             for notice in self.notices
@@ -136,17 +146,28 @@ class _Connection(psycopg2.extensions.connection):
 
 def _wait(connection: psycopg2.extensions.connection) -> None:
     """Wait for the server's response; psycopg2 closes the connection if this raises."""
+    state = connection.poll()
+    if state == psycopg2.extensions.POLL_OK:
+        return
     timeout = getattr(connection, "answer_timeout", ANSWER_TIMEOUT)
     deadline = None if timeout is None else time.monotonic() + timeout
-    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
-        waiting = select.poll()
-        reading = state == psycopg2.extensions.POLL_READ
-        waiting.register(connection.fileno(), select.POLLIN if reading else select.POLLOUT)
+    while state != psycopg2.extensions.POLL_OK:
+        waiting = _poll_object(connection, reading=state == psycopg2.extensions.POLL_READ)
         left = None if deadline is None else max(deadline - time.monotonic(), 0) * 1000
         if not waiting.poll(left):
             if isinstance(connection, _Connection):
                 connection.abandoned = True
             raise psycopg2.OperationalError(f"no answer within {timeout} s")
+        state = connection.poll()
+
+
+def _poll_object(connection: psycopg2.extensions.connection, *, reading: bool) -> select.poll:
+    """Return what waits for the server; an established connection keeps that for reading."""
+    readable = getattr(connection, "readable", None) if reading else None
+    if readable is None:
+        readable = select.poll()
+        readable.register(connection.fileno(), select.POLLIN if reading else select.POLLOUT)
+    return readable
 
 
 psycopg2.extensions.set_wait_callback(_wait)
@@ -208,6 +229,8 @@ class Database:
         # The message of the last failure if the schema was its cause.
         self._outdated: str | None = None
         self._slots = threading.BoundedSemaphore(size)
+        # False if sessions lose prepared statements.
+        self._prepares = True
 
     @classmethod
     def from_bundle(
@@ -272,8 +295,10 @@ class Database:
         )
         return connection
 
-    def run(self, sql: str, parameters: Parameters = None) -> list[Any]:
+    def run(self, sql: str | Statement, parameters: Parameters = None) -> list[Any]:
         """Run statements in one transaction and one round trip; return the rows of the last one.
+
+        A `Statement` is prepared by each connection that runs it, and its rows are tuples.
 
         Raises:
             DatabaseUnavailable: The server cannot be reached, does not respond, or cancelled a
@@ -281,13 +306,56 @@ class Database:
             SchemaOutdated: The database lacks migrations.
             psycopg2.Error: PostgreSQL rejected a statement.
         """
-        with self._connection() as connection, connection.cursor() as cursor:
-            ROUND_TRIPS.inc()
-            round_trips.count(round_trips.DATABASE)
-            cursor.execute(sql, parameters)
-            return cursor.fetchall() if cursor.description else []
+        with self._connection() as connection:
+            if isinstance(sql, Statement):
+                return self._run_prepared(connection, sql, parameters)
+            with connection.cursor() as cursor:
+                _execute(cursor, sql, parameters)
+                return cursor.fetchall() if cursor.description else []
 
-    def read(self, sql: str, parameters: Parameters = None) -> list[Any]:
+    def _run_prepared(
+        self, connection: _Connection, statement: Statement, parameters: Parameters
+    ) -> list[Any]:
+        if not isinstance(parameters, Mapping):
+            raise TypeError("a Statement has named parameters")
+        with connection.cursor(cursor_factory=psycopg2.extensions.cursor) as cursor:
+            if self._prepares:
+                self._execute_prepared(connection, cursor, statement, parameters)
+            else:
+                _execute(cursor, statement.sql, parameters)
+            return cursor.fetchall()
+
+    def _execute_prepared(
+        self,
+        connection: _Connection,
+        cursor: psycopg2.extensions.cursor,
+        statement: Statement,
+        parameters: Mapping[str, Any],
+    ) -> None:
+        """Execute a statement outside of a transaction, so that it can be repeated in this way."""
+        values = statement.values(parameters)
+        known = statement.name in connection.prepared
+        try:
+            _execute(cursor, statement.execute if known else statement.prepare, values)
+        except psycopg2.errors.DuplicatePreparedStatement:
+            # It was prepared, but its first execution failed.
+            _execute(cursor, statement.execute, values)
+        except psycopg2.errors.FeatureNotSupported:
+            if not known:
+                raise
+            # A migration changed the type of a result, which a prepared statement must keep.
+            _execute(cursor, f"DEALLOCATE {statement.name}; {statement.prepare}", values)
+        except psycopg2.errors.InvalidSqlStatementName:
+            self._prepares = False
+            log.warning(
+                "prepared statement lost, no more are prepared",
+                extra={"cause": "a pooler between Atoll and PostgreSQL shares sessions"},
+            )
+            _execute(cursor, statement.sql, parameters)
+            return
+        connection.prepared.add(statement.name)
+
+    def read(self, sql: str | Statement, parameters: Parameters = None) -> list[Any]:
         """Run a read-only query, and retry it once on a new connection if the old one is broken.
 
         After a restart or failover of the server, idle connections fail at their next use.
@@ -437,6 +505,12 @@ class Database:
                 " requires; run `atoll migrate` of this version, or the playbook site.yml"
             )
         self._migrated = True
+
+
+def _execute(cursor: psycopg2.extensions.cursor, sql: str, parameters: Parameters) -> None:
+    ROUND_TRIPS.inc()
+    round_trips.count(round_trips.DATABASE)
+    cursor.execute(sql, parameters)
 
 
 def _end_wait(connection: psycopg2.extensions.connection, backend: int) -> None:

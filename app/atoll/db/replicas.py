@@ -22,6 +22,7 @@ from atoll.db.pool import (
     Parameters,
 )
 from atoll.db.replica_lag import ReplicaLag
+from atoll.db.statement import Statement
 from atoll.periodic import ThreadRegistry
 
 
@@ -52,7 +53,7 @@ class Reads:
         """Measure the lag of replicas in the background, and skip those that lag."""
         self._lag.start(registry)
 
-    def near(self, sql: str, parameters: Parameters = None) -> Answer:
+    def near(self, sql: str | Statement, parameters: Parameters = None) -> Answer:
         """Query a replica, or the primary if the replica returns no rows.
 
         For rows that never change after their creation.
@@ -65,7 +66,7 @@ class Reads:
             return Answer(rows, fresh=False)
         return Answer(self._primary.read(sql, parameters), fresh=True)
 
-    def current(self, sql: str, parameters: Parameters = None) -> Answer:
+    def current(self, sql: str | Statement, parameters: Parameters = None) -> Answer:
         """Query the primary, or a replica while the primary is unavailable.
 
         Raises:
@@ -79,7 +80,7 @@ class Reads:
                 raise
             return Answer(rows, fresh=False)
 
-    def _from_replica(self, sql: str, parameters: Parameters) -> list[Any]:
+    def _from_replica(self, sql: str | Statement, parameters: Parameters) -> list[Any]:
         """Return the rows of the first replica that responds; none if no replica does."""
         replicas = self._lag.current()
         for replica in random.sample(replicas, len(replicas)):

@@ -16,6 +16,7 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.replicas import Reads
 from atoll.db.shared_redis import LIFE_SECONDS, SharedRedis
+from atoll.db.statement import Statement
 from atoll.names import Digest, RepositoryName
 from atoll.placement.content_deletions import DELETED_SINCE
 from atoll.placement.placement_cache import cache_key
@@ -55,7 +56,7 @@ from atoll.storage.locations import Locations
 
 # Return the repository's id, and the blob's size and placements; whether it has no copy at all, and
 # whether the right to it outlasts the cache.
-_FIND = f"""
+_FIND = Statement(f"""
 SELECT repository.id, s.image_size,
        {GOOD_LOCATIONS},
        {HAS_NO_COPY},
@@ -63,7 +64,7 @@ SELECT repository.id, s.image_size,
 FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
 WHERE s.content_checksum = %(digest)s
   AND {usable_in("repository.id")}
-"""
+""")
 
 # CTEs: end the upload. If it has chunks other than the blob, it is only marked as ended, so that
 # they are deleted before its row.

@@ -16,6 +16,7 @@ from atoll.db.advisory_locks import LARGE_MANIFEST, lock
 from atoll.db.pool import Database
 from atoll.db.replicas import Reads
 from atoll.db.shared_redis import SharedRedis
+from atoll.db.statement import Statement
 from atoll.names import Digest, RepositoryName
 from atoll.notifications.subscriptions import ENQUEUE_PUSH_NOTIFICATIONS
 from atoll.placement.locks import lock_digests_shared
@@ -143,17 +144,17 @@ FROM (SELECT unnest(%(tags)s::text[]) AS tag
 """
 
 # Find a manifest by digest.
-_BY_DIGEST = f"""
+_BY_DIGEST = Statement(f"""
 SELECT digest, media_type, manifest_bytes, repository_id FROM manifest
 WHERE repository_id = {REPOSITORY_ID} AND digest = %(reference)s AND deleted_at IS NULL
-"""
+""")
 
 # Find a manifest by tag.
-_BY_TAG = f"""
+_BY_TAG = Statement(f"""
 SELECT m.digest, m.media_type, m.manifest_bytes, m.repository_id
 FROM tag t JOIN manifest m ON m.id = t.manifest_id
 WHERE t.repository_id = {REPOSITORY_ID} AND t.name = %(reference)s AND {alive("t")}
-"""
+""")
 
 # Delete a manifest, end the tags that point to it, and return the digests of its blobs.
 _DELETE = f"""
