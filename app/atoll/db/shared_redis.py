@@ -25,6 +25,7 @@ from atoll import round_trips
 from atoll.config.model import RedisSettings
 from atoll.db.lost_deletions import BATCH, LostDeletions
 from atoll.db.pool import Database, DatabaseUnavailable
+from atoll.db.redis_reads import RedisReads
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +54,19 @@ class SharedRedis:
         client: redis.Redis,
         lost_deletions: LostDeletions,
         *,
+        read: Callable[[tuple[str, ...]], list[bytes | None]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Provide a Redis.
+
+        Args:
+            client: The client.
+            lost_deletions: The record of failed deletions.
+            read: Returns the values of keys; the client by default.
+            monotonic: Returns the time in seconds.
+        """
         self._client = client
+        self._read = read or client.mget
         self._lost_deletions = lost_deletions
         self._monotonic = monotonic
         self._retry_at = 0.0
@@ -86,7 +97,7 @@ class SharedRedis:
             retry=Retry(NoBackoff(), 0),
             **tls,
         )
-        return cls(client, LostDeletions(database))
+        return cls(client, LostDeletions(database), read=RedisReads(client).get)
 
     def ping(self) -> bool:
         """Return whether Redis responds. For probes, so Redis is called even after a failure."""
@@ -142,7 +153,7 @@ class SharedRedis:
 
     def get(self, *keys: str) -> list[bytes | None]:
         """Return the value of each key; None for missing keys."""
-        answer = self._attempt(lambda: self._client.mget(keys))
+        answer = self._attempt(lambda: self._read(keys))
         if answer is None:
             return [None] * len(keys)
         return [value or None for value in answer]
