@@ -18,8 +18,10 @@ checked at each use.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -41,6 +43,13 @@ _LEEWAY_SECONDS = 30
 # for one repository has about 500.
 _REMEMBERED_MAXIMUM, _REMEMBERED_LENGTH = 2048, 2048
 _CATALOG = {"type": "registry", "name": "catalog", "actions": ["*"]}
+
+
+def _base64url(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+_HEADER = _base64url(json.dumps({"alg": _ALGORITHM, "typ": "JWT"}).encode())
 
 
 class InvalidToken(Exception):
@@ -155,7 +164,14 @@ class Tokens:
             ]
             + [_CATALOG] * catalog,
         }
-        return jwt.encode(claims, self._key, algorithm=_ALGORITHM), now
+        return self._encode(claims), now
+
+    def _encode(self, claims: dict[str, Any]) -> str:
+        """Sign claims (RFC 7515). PyJWT looks for several formats of key first, at each call."""
+        payload = json.dumps(claims, separators=(",", ":")).encode()
+        signed = _HEADER + b"." + _base64url(payload)
+        signature = hmac.digest(self._key, signed, "sha256")
+        return (signed + b"." + _base64url(signature)).decode()
 
     def read(self, token: str) -> Identity:
         """Verify a token and return its content.

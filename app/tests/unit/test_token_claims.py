@@ -8,6 +8,8 @@ import jwt
 from atoll.auth.access import PULL, PUSH, Grant
 from atoll.auth.tokens import Tokens
 from atoll.names import RepositoryName
+from hypothesis import given
+from hypothesis import strategies as st
 
 KEY = b"0" * 32
 NAME = RepositoryName("acme", "app")
@@ -51,3 +53,13 @@ def test_a_token_of_an_earlier_version_has_no_repository_ids() -> None:
     identity = tokens().read(jwt.encode(claims, KEY, algorithm="HS256"))
     assert identity.may(PULL, NAME)
     assert (identity.ids, identity.user_id) == ({}, None)
+
+
+@given(st.binary(min_size=32), st.text(), st.lists(st.text(), max_size=3))
+def test_other_implementations_read_tokens(key: bytes, username: str, names: list[str]) -> None:
+    grants = [Grant(RepositoryName("acme", name), frozenset({PULL}), id=7) for name in names]
+    token, issued = Tokens(key, "registry.test").issue(username, grants)
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
+    claims = jwt.decode(token, key, algorithms=["HS256"], audience="registry.test")
+    assert (claims["sub"], claims["iat"]) == (username, issued)
+    assert [entry["name"] for entry in claims["access"]] == [f"acme/{name}" for name in names]
