@@ -36,7 +36,7 @@ _APP_SCOPES = frozenset({"repo:read", "repo:write", CREATE_SCOPE})
 # Return the account that the credentials belong to, and for each requested repository the state of
 # its namespace, the account's roles, and its right to create repositories. Returns exactly one row,
 # also without an account or requested repositories.
-_PERMISSIONS_QUERY = Statement("""
+_PERMISSIONS = """
 WITH app_token AS (
     SELECT user_id, token_secret FROM appspecifictoken
     WHERE token_name = %(app_token)s AND (expires_at IS NULL OR expires_at > now())
@@ -81,14 +81,15 @@ WITH app_token AS (
 )
 SELECT (SELECT to_jsonb(actor) FROM actor),
        coalesce((SELECT jsonb_agg(to_jsonb(repository_roles)) FROM repository_roles), '[]')
-""")
+"""
+_PERMISSIONS_QUERY = Statement(_PERMISSIONS)
 
 # Return also the organization of a page, with the account's roles.
-_PAGE_QUERY = f"""{_PERMISSIONS_QUERY},
+_PAGE_QUERY = Statement(f"""{_PERMISSIONS},
        (SELECT to_jsonb(found) FROM (
            {organization_with_roles("(SELECT id FROM actor)")}
        ) found)
-"""
+""")
 
 
 class WrongCredentials(Exception):
@@ -298,7 +299,7 @@ class Access:
 
     def _read(
         self,
-        query: str,
+        query: Statement,
         parameters: Mapping[str, object],
         repositories: list[RepositoryName],
     ) -> Sequence[Any]:
