@@ -14,12 +14,12 @@ from typing import Any
 
 from atoll.db.pool import Database
 from atoll.json_bounds import BoundExceeded, check_structure
+from atoll.media_types import IMAGE_CONFIG_TYPES
 from atoll.names import Digest, RepositoryName
 from atoll.placement.placements import COPIES
 from atoll.registry.blobs import Blob, Blobs
 from atoll.registry.errors import BlobLost, BlobQuarantined, ManifestUnknown
 from atoll.registry.manifest_fields import (
-    IMAGE_CONFIG_TYPES,
     TEXT_MAXIMUM,
     artifact_type_of,
     as_object,

@@ -5,12 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-IMAGE_CONFIG_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.config.v1+json",
-        "application/vnd.docker.container.image.v1+json",
-    }
-)
 # Characters of a text that are reported.
 TEXT_MAXIMUM = 4096
 _PLATFORM = re.compile(r"[A-Za-z0-9._+-]{1,64}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from atoll.json_bounds import BoundExceeded, check_structure
+from atoll.media_types import IMAGE_TYPES, INDEX_TYPES
 from atoll.names import Digest, InvalidDigest
 from atoll.registry.errors import ManifestInvalid
 
@@ -19,18 +20,6 @@ MAXIMUM_SIZE = 4 * 2**20
 MAXIMUM_LAYERS = 1000
 MAXIMUM_CHILDREN = 1000
 
-_IMAGE_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    }
-)
-_INDEX_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-    }
-)
 _SCHEMA_VERSION = 2
 # The largest size that PostgreSQL stores, in bytes.
 _MAXIMUM_BYTES = 2**63 - 1
@@ -87,13 +76,13 @@ def parse(content: bytes, media_type: str) -> ParsedManifest:
         subject=_digest(subject, "subject") if subject is not None else None,
         artifact_type=_artifact_type(document),
     )
-    if media_type in _INDEX_TYPES:
+    if media_type in INDEX_TYPES:
         listed = [
             _descriptor(entry, f"manifests[{number}]")
             for number, entry in _entries(document, "manifests", MAXIMUM_CHILDREN)
         ]
         return replace(parsed, listed=listed)
-    if media_type in _IMAGE_TYPES:
+    if media_type in IMAGE_TYPES:
         blobs = [_digest(document.get("config"), "config")]
         optional: list[str] = []
         for number, entry in _entries(document, "layers", MAXIMUM_LAYERS):

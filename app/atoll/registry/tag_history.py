@@ -10,17 +10,13 @@ from typing import Any
 
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
+from atoll.media_types import INDEX_TYPES
 from atoll.names import InvalidName, RepositoryName, is_tag
 from atoll.registry.errors import ManifestUnknown
 from atoll.registry.manifest_cache import manifest_cache_keys
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.registry.tag_locks import lock_tag
 from atoll.registry.tags import END_MS, NOW_MS, alive
-
-_INDEX_TYPES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
 
 # Bytes of a manifest that is read for its type and platforms.
 _BYTES_MAXIMUM = 64 * 1024
@@ -213,7 +209,7 @@ class TagHistory:
                 "active": active,
                 "tag": tag,
                 "like": like,
-                "indexes": list(_INDEX_TYPES),
+                "indexes": sorted(INDEX_TYPES),
                 "limit": limit + 1,
                 "offset": 0 if after else (page - 1) * limit,
                 "after_ms": after and after.start_ms,

@@ -10,21 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atoll.media_types import IMAGE_CONFIG_TYPES, IMAGE_TYPES
 from atoll.scanning.scan_states import ScanState
 
-IMAGE_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    }
-)
-# A test compares this set with that of `registry.manifest_fields`, a package above this one.
-IMAGE_CONFIG_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.config.v1+json",
-        "application/vnd.docker.container.image.v1+json",
-    }
-)
 # Foreign and encrypted layers have other types. The registry need not have the former, and the
 # latter cannot be read without their key.
 _LAYER_TYPES = frozenset(

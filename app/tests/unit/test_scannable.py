@@ -6,11 +6,8 @@ from typing import Any
 
 import pytest
 from atoll.config.units import parse_size
-from atoll.registry import manifest_fields
 from atoll.scanning.scan_states import ScanState
 from atoll.scanning.scannable import (
-    IMAGE_CONFIG_TYPES,
-    IMAGE_TYPES,
     ImageLayer,
     layers_of,
     manifest_obstacle,
@@ -33,11 +30,6 @@ def layer(media_type: str | None = f"{OCI_LAYER}+gzip", size: int | None = 100) 
 
 def obstacle(*layers: ImageLayer, maximum: int | None = None) -> ScanState | None:
     return scan_obstacle(OCI_IMAGE, OCI_CONFIG, layers, maximum)
-
-
-def test_the_types_of_images_are_those_that_the_registry_accepts() -> None:
-    assert frozenset({OCI_IMAGE, DOCKER_IMAGE}) == IMAGE_TYPES
-    assert manifest_fields.IMAGE_CONFIG_TYPES == IMAGE_CONFIG_TYPES
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from atoll.auth.access import READ
-from atoll.registry.manifest_fields import IMAGE_CONFIG_TYPES
+from atoll.media_types import IMAGE_CONFIG_TYPES
 from atoll.web.panel.page import page
 from atoll.web.panel.visit import Visit
 
