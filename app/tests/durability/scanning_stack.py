@@ -95,6 +95,7 @@ def scanning_stack(make_database: Callable[[], str], tmp_path: Path) -> Iterator
         "SCANNER_ENDPOINTS": {name: server.url for name, server in clairs.items()},
         "SECURITY_SCANNER_V4_PSK": base64.b64encode(KEY).decode(),
         "SECURITY_SCANNER_INDEXING_INTERVAL": 1,
+        "SECURITY_SCANNER_V4_INDEX_MAX_LAYER_SIZE": "2G",
         "FEATURE_SECURITY_NOTIFICATIONS": True,
         "FEATURE_SERVER_TIMING": True,
     }

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from atoll.names import Digest, RepositoryName
 from atoll.periodic import ThreadRegistry
+from atoll.placement.upkeep.garbage import Collector
+from atoll.scanning.removals import Removals
+from atoll.scanning.report_cleanup import ReportCleanup
 
+from ..caches import RecordingCache
 from ..integration.services import wait_until
 from .mirror_images import index_of, push_image, put
 from .scanning_stack import Stack, scanning_stack
-from .sites import SUPERUSER
+from .sites import MANIFEST_TYPE, SUPERUSER, image_manifest
 
 __all__ = ["scanning_stack"]
 
@@ -42,6 +50,42 @@ def test_an_index_is_unsupported_and_lists_its_images(stack: Stack) -> None:
     stack.scan_all()
     children = {str(amd64): "scanned", str(arm64): "scanned"}
     assert stack.security(index) == {"status": "unsupported", "data": None, "children": children}
+
+
+def with_a_huge_layer(manifest: dict[str, Any]) -> None:
+    manifest["layers"][0]["size"] = 3 * 2**30
+
+
+def with_an_encrypted_layer(manifest: dict[str, Any]) -> None:
+    manifest["layers"][0]["mediaType"] += "+gzip+encrypted"
+
+
+def as_an_artifact(manifest: dict[str, Any]) -> None:
+    manifest["config"]["mediaType"] = "application/vnd.cncf.helm.config.v1+json"
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (with_a_huge_layer, "manifest_layer_too_large"),
+        (with_an_encrypted_layer, "unsupported"),
+        (as_an_artifact, "unsupported"),
+    ],
+)
+def test_an_image_that_clair_cannot_scan_is_not_sent_to_it(
+    stack: Stack, change: Callable[[dict[str, Any]], None], status: str
+) -> None:
+    config, layer = b"config", b"layer"
+    stack.us.push(config)
+    stack.us.push(layer)
+    manifest = json.loads(image_manifest(config, [layer]))
+    change(manifest)
+    digest = put(stack.us, json.dumps(manifest).encode(), MANIFEST_TYPE, "v1")
+    stack.scan_all()
+    assert stack.security(digest) == {"status": status, "data": None}
+    requests = [one for clair in stack.clairs.values() for one in clair.requests]
+    assert ("POST", "/indexer/api/v1/index_report") not in requests
+    assert ("GET", "/indexer/api/v1/index_state") in requests
 
 
 def test_no_image_changes_its_state_while_all_scanners_are_down(stack: Stack) -> None:
@@ -124,6 +168,50 @@ def test_a_scanner_that_is_replaced_gets_all_images_again(stack: Stack) -> None:
     finally:
         worker.stop()
     assert stack.security(digest)["status"] == "scanned"
+
+
+def scanned_and_collected(stack: Stack) -> Digest:
+    digest = push_image(stack.us, "app", "v1")
+    stack.scan_all()
+    assert stack.state.manifest(str(digest)) is not None
+    site = stack.us
+    site.database.run("UPDATE manifest SET deleted_at = now() - interval '1 year' RETURNING id")
+    Collector(site.database, site.graph.bundle, RecordingCache()).delete_manifests()
+    return digest
+
+
+def cleanup(stack: Stack, *, enabled: bool = True) -> ReportCleanup:
+    return ReportCleanup(Removals(stack.us.database), stack.scanning.clairs, enabled=enabled)
+
+
+def removals(stack: Stack) -> int:
+    return int(stack.us.database.read("SELECT count(*) FROM securityscanremoval")[0][0])
+
+
+def test_the_report_of_a_collected_image_is_deleted_from_clair(stack: Stack) -> None:
+    digest = scanned_and_collected(stack)
+    assert cleanup(stack).step() is True
+    assert stack.state.manifest(str(digest)) is None
+    assert cleanup(stack).step() is False
+    assert removals(stack) == 0
+
+
+def test_the_report_of_a_collected_image_is_deleted_after_an_outage_of_clair(stack: Stack) -> None:
+    digest = scanned_and_collected(stack)
+    for stop in stack.stopped.values():
+        stop()
+    assert cleanup(stack).step() is False
+    assert removals(stack) == 1
+    stack.restart("eu")
+    assert cleanup(stack).step() is True
+    assert stack.state.manifest(str(digest)) is None
+
+
+def test_clair_keeps_the_reports_of_collected_images_without_cleanup(stack: Stack) -> None:
+    digest = scanned_and_collected(stack)
+    assert cleanup(stack, enabled=False).step() is True
+    assert stack.state.manifest(str(digest)) is not None
+    assert removals(stack) == 0
 
 
 def test_the_address_of_a_layer_is_that_of_the_store_beside_the_clair(stack: Stack) -> None:
