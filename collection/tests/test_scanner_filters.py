@@ -59,6 +59,20 @@ def test_the_clair_of_a_site_is_found_by_either_variable():
 
 
 @pytest.mark.parametrize(
+    ("bundle", "settings"),
+    [
+        ({"SECURITY_SCANNER_V4_ENDPOINT": "http://scan:6060/"}, ["SECURITY_SCANNER_V4_ENDPOINT"]),
+        ({"SCANNER_ENDPOINTS": {"usstorage": "http://scan:6060"}}, ["SCANNER_ENDPOINTS.usstorage"]),
+        ({"SECURITY_SCANNER_V4_ENDPOINT": "http://10.2.0.11:6060"}, []),
+        ({}, []),
+    ],
+)
+def test_the_settings_that_name_a_clair_are_found(bundle, settings):
+    assert scanner.scanner_settings(bundle, ["scan"], {"scan": {}}) == settings
+    assert scanner.scanner_settings(bundle, [], {}) == []
+
+
+@pytest.mark.parametrize(
     "uri",
     [
         "postgresql://clair:SECRET-VALUE@db.test:5432/atoll",
@@ -75,6 +89,26 @@ def test_the_database_of_the_registry_is_refused(uri):
     assert "is the database of the registry (atoll at db.test:5432)" in problem
     assert "Clair needs a database of its own" in problem
     assert "SECRET" not in problem
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "127.0.0.1", "127.0.1.1", "[::1]"])
+@pytest.mark.parametrize("other", ["localhost", "127.0.0.1", "[0:0:0:0:0:0:0:1]"])
+def test_the_database_of_the_registry_is_refused_under_each_name_of_the_local_host(host, other):
+    registry = {"DB_URI": f"postgresql://atoll@{other}:5433/atoll"}
+
+    problems = scanner.clair_database_problems(f"postgresql://clair@{host}:5433/atoll", registry)
+
+    assert len(problems) == 1
+    assert not scanner.clair_database_problems(f"postgresql://clair@{host}/atoll", registry)
+    assert not scanner.clair_database_problems(f"postgresql://clair@{host}:5433/clair", registry)
+
+
+def test_the_database_of_the_registry_is_refused_with_an_address_that_is_written_differently():
+    registry = {"DB_URI": "postgresql://atoll@[2001:db8::1]/atoll"}
+
+    problems = scanner.clair_database_problems("host=2001:DB8:0::1 dbname=atoll", registry)
+
+    assert len(problems) == 1
 
 
 @pytest.mark.parametrize(

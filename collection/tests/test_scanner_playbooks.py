@@ -120,6 +120,21 @@ def test_the_last_clair_cannot_leave_while_the_registry_scans(playbook, groups):
     assert not records
 
 
+def test_settings_that_name_the_clair_of_the_removed_site_are_reported(playbook, groups):
+    url = "http://scan-eu:6060"
+    for host in groups["atoll_sites"].values():
+        host["registry_config"] |= {
+            "SECURITY_SCANNER_V4_ENDPOINT": url,
+            "SCANNER_ENDPOINTS": {"eustorage": url},
+        }
+
+    status, _ = playbook.run("remove_site", groups, atoll_site="eu")
+
+    assert status == 0, playbook.output
+    warning = "WARNING: SECURITY_SCANNER_V4_ENDPOINT of registry_config still names the Clair"
+    assert warning in playbook.output
+
+
 def test_a_removed_host_that_runs_clair_keeps_its_settings(playbook, groups):
     status, records = playbook.run("remove_host", groups, atoll_host="us-1")
 

@@ -5,6 +5,9 @@ import json
 import ssl
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.atoll.registry.plugins.filter.status import (
     registry_report,
     registry_table,
@@ -132,6 +135,29 @@ def test_a_stopped_registry_is_a_finding():
     report = registry_report({"us-1": gather(Host(running=False))}, SITES, 14)
 
     assert "us-1: the container atoll-registry is not running" in report["findings"][0]
+
+
+def test_the_status_of_a_host_that_runs_only_clair_is_that_of_its_unit(root):
+    tasks = yaml.safe_load((root / "playbooks/tasks/status/host.yml").read_text())
+    (task,) = [task for task in tasks if "atoll.registry.host_info" in task]
+    values = {"group_names": ["atoll", "atoll_clair"], "registry_config": {}}
+    for name, value in task["vars"].items():
+        values[name] = trusted(value)
+
+    found = Templar(loader=DataLoader(), variables=values).template(
+        trusted(task["atoll.registry.host_info"]["units"])
+    )
+
+    assert found == ["atoll-clair.service"]
+
+
+def trusted(value):
+    """Return a value of a playbook with its templates."""
+    if isinstance(value, dict):
+        return {key: trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [trusted(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value
 
 
 def test_differing_hosts_are_a_finding_that_names_them():

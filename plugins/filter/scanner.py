@@ -60,6 +60,23 @@ def scanner_endpoints(groups: _Groups, hostvars: _Hostvars) -> dict[str, str]:
     return endpoints
 
 
+def scanner_settings(bundle: Any, hosts: Sequence[str], hostvars: _Hostvars) -> list[str]:
+    """Return the keys of a bundle that name the Clair of one of the hosts.
+
+    Args:
+        bundle: The bundle of the registry.
+        hosts: Hosts that run Clair.
+        hostvars: The variables of each host.
+    """
+    urls = {_url(str(host), hostvars[host]) for host in hosts}
+    endpoints = bundle.get("SCANNER_ENDPOINTS")
+    settings = {"SECURITY_SCANNER_V4_ENDPOINT": bundle.get("SECURITY_SCANNER_V4_ENDPOINT")} | {
+        f"SCANNER_ENDPOINTS.{location}": url
+        for location, url in (endpoints.items() if isinstance(endpoints, Mapping) else ())
+    }
+    return [key for key, url in settings.items() if str(url or "").rstrip("/") in urls]
+
+
 def clair_database_problems(uri: Any, bundle: Any = None) -> list[str]:
     """Return a sentence if Clair cannot use a database.
 
@@ -75,9 +92,10 @@ def clair_database_problems(uri: Any, bundle: Any = None) -> list[str]:
         ]
     address = bundle.get("DB_URI") if isinstance(bundle, Mapping) else None
     registry = parse_database(str(address or ""))
-    if registry is None or not own.is_same(registry):
+    server = own.shared_server(registry) if registry is not None else None
+    if server is None:
         return []
-    host, port = next(server for server in own.servers if server in registry.servers)
+    host, port = server
     return [
         f"clair_database_uri is the database of the registry ({own.name} at {host}:{port}):"
         " Clair needs a database of its own. Create another database, which may be on the same"
@@ -169,5 +187,6 @@ class FilterModule:
             "clair_database_servers": clair_database_servers,
             "scanner_endpoints": scanner_endpoints,
             "scanner_hosts": scanner_hosts,
+            "scanner_settings": scanner_settings,
             "scanner_updates_problems": scanner_updates_problems,
         }

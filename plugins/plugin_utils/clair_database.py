@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote
 
 _POSTGRES_PORT = 5432
+_LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 _KEYWORD = re.compile(r"(\w+)\s*=\s*('(?:\\.|[^'\\])*'|\S*)")
 _SERVER = re.compile(r"(\[[^\]]+\]|[^:]*)(?::(\d+))?")
 
@@ -23,9 +25,15 @@ class Database:
     servers: tuple[tuple[str, int], ...]
     name: str
 
-    def is_same(self, other: Database) -> bool:
-        """Return whether both have the same name and share a server."""
-        return self.name == other.name and bool(set(self.servers) & set(other.servers))
+    def shared_server(self, other: Database) -> tuple[str, int] | None:
+        """Return a server on which both are the same database; None for different databases.
+
+        Names are not resolved, but all names and addresses of the local host are the same.
+        """
+        if self.name != other.name:
+            return None
+        others = {(_canonical(host), port) for host, port in other.servers}
+        return next((one for one in self.servers if (_canonical(one[0]), one[1]) in others), None)
 
 
 def parse_database(address: str) -> Database | None:
@@ -71,6 +79,16 @@ def _servers(hosts: str, ports: str) -> list[tuple[str, int]]:
         (name.strip("[]"), int(number) if number.isdecimal() else _POSTGRES_PORT)
         for name, number in zip(names, numbers, strict=False)
     ]
+
+
+def _canonical(host: str) -> str:
+    """Return the same text for all names and notations of a host."""
+    name = host.rstrip(".")
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return "localhost" if name in _LOCAL_NAMES else name
+    return "localhost" if address.is_loopback else address.compressed
 
 
 def _server(text: str) -> tuple[str, int]:
