@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +16,8 @@ from tests.clair.state import State
 
 from ..integration.services import wait_until
 from .mirror_images import push_image
-from .mirror_worker import LOCATION, MirrorWorkerSite, worker_site
+from .mirror_worker import MirrorWorkerSite
+from .scanner_process import running_scanner, scanner_site
 from .scanning_stack import KEY
 from .security_scans import let_pass, statuses
 from .sites import MemorySite
@@ -47,32 +44,7 @@ def clair(tmp_path: Path) -> Iterator[ReplayServer]:
 def scanner(
     make_database: Callable[[], str], tmp_path: Path, clair: ReplayServer
 ) -> MirrorWorkerSite:
-    """A site without replication, whose maintenance process scans images."""
-    changes = {
-        "FEATURE_REPO_MIRROR": False,
-        "FEATURE_SECURITY_SCANNER": True,
-        "SCANNER_ENDPOINTS": {LOCATION: clair.url},
-        "SECURITY_SCANNER_V4_PSK": base64.b64encode(KEY).decode(),
-        "SECURITY_SCANNER_INDEXING_INTERVAL": 1,
-    }
-    return worker_site(make_database(), tmp_path / "site", changes=changes)
-
-
-@contextmanager
-def running(scanner: MirrorWorkerSite) -> Iterator[Callable[[], bool]]:
-    """Run the maintenance process, kill it at the end, and yield whether it is alive."""
-    with (scanner.directory / "log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "atoll.cli.main", "housekeeping"],
-            env=scanner.environment,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield lambda: process.poll() is None
-    finally:
-        process.kill()
-        process.wait()
+    return scanner_site(make_database(), tmp_path / "site", clair.url)
 
 
 def sessions(site: MemorySite) -> set[int]:
@@ -91,13 +63,15 @@ def test_no_image_stays_in_progress_longer_than_a_lease_after_its_worker_was_kil
     for _ in range(kills):
         seen = len(clair.requests)
         moment = seen + 1 + chance.randrange(_SCANS)
-        with running(scanner) as is_alive:
+        with running_scanner(scanner) as process:
             wait_until(
                 "the scanner was asked",
-                lambda moment=moment: len(clair.requests) >= moment or not is_alive(),  # type: ignore[misc]
+                lambda moment=moment, process=process: (  # type: ignore[misc]
+                    len(clair.requests) >= moment or process.poll() is not None
+                ),
             )
             time.sleep(chance.uniform(0, _SECONDS))
-            assert is_alive(), (scanner.directory / "log").read_text()
+            assert process.poll() is None, (scanner.directory / "log").read_text()
         wait_until("its sessions have ended", lambda: sessions(site) <= known)
         killed_in_progress += ScanState.IN_PROGRESS in statuses(site)
         assert site.database.read(_LONGEST_LEASE)[0][0] <= LEASE_SECONDS
@@ -106,7 +80,7 @@ def test_no_image_stays_in_progress_longer_than_a_lease_after_its_worker_was_kil
         assert ScanState.PENDING in statuses(site)
     # Otherwise the kills would prove nothing.
     assert killed_in_progress > kills / 2
-    with running(scanner):
+    with running_scanner(scanner):
         wait_until(
             "all images are scanned",
             lambda: set(statuses(site)) == {ScanState.COMPLETED},
