@@ -2,14 +2,18 @@
 
 import base64
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import definition
+import information
 import jwt
+import psycopg2
 import pytest
 import requests
 from commands import REPOSITORY
 from definition import Lab
+from playbook import run_site
 from site_machine import SiteMachine
 from two_sites import INVENTORIES, clients, eu, us
 
@@ -27,7 +31,7 @@ def key(lab: Lab) -> str:
     return (lab.state / "secrets/clair_psk").read_text().partition(" ")[0].strip()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scanning(lab: Lab, key: str) -> dict[str, Any]:
     """Return a bundle with which both sites scan."""
     return lab.bundle | {
@@ -36,7 +40,34 @@ def scanning(lab: Lab, key: str) -> dict[str, Any]:
             site.location: f"http://{site.machine.address}:6060" for site in lab.sites
         },
         "SECURITY_SCANNER_V4_PSK": key,
+        "SECURITY_SCANNER_INDEXING_INTERVAL": 5,
+        "FEATURE_SECURITY_NOTIFICATIONS": True,
     }
+
+
+@pytest.fixture(scope="session")
+def scanning_sites(
+    lab: Lab, scanning: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Roll out the bundle with which both sites scan."""
+    folder = tmp_path_factory.mktemp("scanning")
+    outcome = run_site(lab, folder, registry_config=scanning)
+    assert outcome.status == 0, outcome.output
+
+
+@pytest.fixture
+def database(lab: Lab) -> Iterator[Any]:
+    """Return a function that returns the rows of a query."""
+    connection = psycopg2.connect(information.describe(lab)["postgres"]["uri"])
+    connection.autocommit = True
+
+    def rows(query: str) -> list[Any]:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    yield rows
+    connection.close()
 
 
 def indexer_status(machine: SiteMachine, key: str) -> int:

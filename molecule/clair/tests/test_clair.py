@@ -3,12 +3,16 @@
 import gzip
 import json
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clients import Clients
+from commands import wait_until
 from conftest import indexer_status
 from definition import Lab
+from load import Load
 from playbook import run_playbook, run_site
 from site_machine import SiteMachine
 
@@ -17,6 +21,12 @@ CONFIGURATION = "/etc/atoll/clair/config.yaml"
 
 def is_active(machine: SiteMachine) -> bool:
     return machine.attempt("systemctl is-active atoll-clair.service").returncode == 0
+
+
+def failed_scans(machine: SiteMachine) -> list[str]:
+    """Return the messages of the workers of a site about scans that failed."""
+    command = "journalctl --unit=atoll-replication --output=cat"
+    return [line for line in machine.run(command).splitlines() if '"scan failed"' in line]
 
 
 def started(machine: SiteMachine) -> str:
@@ -52,16 +62,35 @@ def test_a_killed_clair_is_restarted(us: SiteMachine) -> None:
     assert started(us) != before
 
 
-def test_a_new_key_reaches_clair_after_the_registry_and_the_old_one_is_refused(
-    lab: Lab, tmp_path: Path, us: SiteMachine, key: str, scanning: dict[str, Any]
+@pytest.mark.usefixtures("scanning_sites")
+def test_a_new_key_reaches_clair_after_the_registry_and_no_scan_fails_meanwhile(
+    lab: Lab,
+    tmp_path: Path,
+    us: SiteMachine,
+    eu: SiteMachine,
+    *,
+    clients: Clients,
+    key: str,
+    scanning: dict[str, Any],
+    database: Callable[[str], list[Any]],
 ) -> None:
-    assert run_site(lab, tmp_path, registry_config=scanning).status == 0
     new = secrets.token_hex(32)
     both = scanning | {"SECURITY_SCANNER_V4_PSK": new, "SCANNER_PREVIOUS_PSK": key}
 
-    outcome = run_site(lab, tmp_path, registry_config=both, clair_psk=new, clair_previous_psk=key)
+    with Load(clients, tmp_path, "admin/rotation") as load:
+        outcome = run_site(
+            lab, tmp_path, registry_config=both, clair_psk=new, clair_previous_psk=key
+        )
 
     assert outcome.status == 0, outcome.output
+    assert load.failures == []
+    assert load.pushed
+    states = "SELECT DISTINCT index_status FROM manifestsecuritystatus"
+    wait_until(
+        "all images have been scanned", lambda: not {(0,), (1,)}.intersection(database(states))
+    )
+    assert database(states) == [(2,)]
+    assert [*failed_scans(us), *failed_scans(eu)] == []
     assert (indexer_status(us, new), indexer_status(us, key)) == (200, 401)
     # The same run again restarts nothing.
     before = started(us)
@@ -106,19 +135,4 @@ def test_stopping_and_starting_the_registry_includes_clair(
     assert run_playbook("stop", lab, tmp_path).status == 0
     assert not is_active(us)
     assert run_playbook("start", lab, tmp_path).status == 0
-    assert is_active(us)
-
-
-def test_a_leaving_site_takes_its_clair_along(
-    lab: Lab, tmp_path: Path, us: SiteMachine, eu: SiteMachine
-) -> None:
-    # The tests above changed the bundle.
-    assert run_site(lab, tmp_path).status == 0
-    options = {"atoll_site": "eu", "atoll_confirm": eu.location}
-
-    outcome = run_playbook("remove_site", lab, tmp_path, **options)
-
-    assert outcome.status == 0, outcome.output
-    assert eu.attempt("systemctl cat atoll-clair.service").returncode != 0
-    assert eu.attempt(f"test -e {CONFIGURATION}").returncode == 1
     assert is_active(us)

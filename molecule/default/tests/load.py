@@ -1,5 +1,6 @@
 """A continuous load of pushes and pulls through the load balancer."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -16,6 +17,7 @@ from clients import Clients
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
+_GZIP_MAGIC = b"\x1f\x8b"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -99,6 +101,18 @@ def copy(clients: Clients, source: str, target: str, *, retries: int = 0) -> str
 
 def write_image(layout: Path, size: int = 200_000) -> str:
     """Write an image with random content as a layout with the tag 1, and return its digest."""
+    return write_image_of(layout, _tar(os.urandom(size)))
+
+
+def write_image_of(layout: Path, content: bytes) -> str:
+    """Write an image with one layer as a layout with the tag 1, and return its digest.
+
+    Args:
+        layout: The directory of the layout, which may exist.
+        content: The layer, a tar archive that may be compressed with gzip.
+    """
+    is_compressed = content.startswith(_GZIP_MAGIC)
+    tar = gzip.decompress(content) if is_compressed else content
     blobs = layout / "blobs/sha256"
     blobs.mkdir(parents=True, exist_ok=True)
 
@@ -107,8 +121,8 @@ def write_image(layout: Path, size: int = 200_000) -> str:
         (blobs / digest).write_bytes(content)
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
-    layer = write(_tar(os.urandom(size)), _LAYER)
-    history = {"type": "layers", "diff_ids": [layer["digest"]]}
+    layer = write(content, f"{_LAYER}+gzip" if is_compressed else _LAYER)
+    history = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(tar).hexdigest()}"]}
     config = write(
         json.dumps({"architecture": "amd64", "os": "linux", "rootfs": history}).encode(), _CONFIG
     )

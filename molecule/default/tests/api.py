@@ -13,9 +13,10 @@ _TIMEOUT = 120
 class Api:
     """Requests to `/api/v1`."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, host: str | None = None) -> None:
+        """Make a client of the registry or, with its host, of one site."""
         login = information.describe(lab)["registry"]
-        self._url = f"{login['url']}/api/v1"
+        self._url = f"https://{host or login['hostname']}/api/v1"
         self._session = requests.Session()
         # The environment could name another file of CA certificates.
         self._session.trust_env = False
