@@ -46,15 +46,20 @@ class Migrated:
 
 
 @click.command(cls=Command)
+@click.argument("version", metavar="[head]", required=False, type=click.Choice(["head"]))
 @click.option("--dry-run", is_flag=True, help="Only list the migrations that would be applied.")
 @json_option
 @click.pass_obj
-def migrate(context: CommandContext, dry_run: bool, as_json: bool) -> int:
+def migrate(context: CommandContext, version: str | None, *, dry_run: bool, as_json: bool) -> int:
     """Migrate the database to this version.
+
+    The word 'head' is accepted as in Quay and has the same meaning; a database cannot be migrated
+    to another version than that of the image.
 
     Also registers the locations of the bundle and creates the first superuser. Migrations that
     would break older versions are postponed until no instance of an older version runs.
     """
+    del version
     logs.set_up()
     services = context.services() if dry_run else context.services_for_server()
     migrated = _dry_run(services) if dry_run else prepare_database(services)

@@ -168,6 +168,7 @@ def test_commands_of_runbooks_are_accepted(spelling: str) -> None:
         ["status", "too", "many"],
         ["verify", "--heal", "--report-only"],
         ["locations", "--json", "list"],
+        ["migrate", "tail"],
         [],
     ],
     ids=" ".join,
@@ -195,6 +196,9 @@ class RefusingContext(CommandContext):
     def services(self) -> Services:
         raise self._error
 
+    def services_for_server(self) -> Services:
+        raise self._error
+
 
 def test_a_user_error_is_printed_without_a_traceback_and_exits_with_1(
     capsys: pytest.CaptureFixture[str],
@@ -206,6 +210,14 @@ def test_a_user_error_is_printed_without_a_traceback_and_exits_with_1(
 def test_an_unexpected_exception_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         main(["status"], RefusingContext(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("words", [["migrate"], ["migrate", "head"], ["migrate", "head", "--json"]])
+def test_migrate_accepts_the_version_of_quays_command(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words, RefusingContext(UserError("the bundle was requested"))) == 1
+    assert capsys.readouterr().err == "the bundle was requested\n"
 
 
 class ClosedTerminal(io.StringIO):
