@@ -47,9 +47,16 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
-def print_items(title: str, items: Sequence[str]) -> None:
-    """Print a title and indented items, wrapped between words if the output is a terminal."""
-    console = Console(file=sys.stdout, highlight=False, emoji=False)
+def print_items(title: str, items: Sequence[str], *, error: bool = False) -> None:
+    """Print a title and indented items, wrapped between words if the output is a terminal.
+
+    Args:
+        title: the title.
+        items: the items.
+        error: whether to print on standard error.
+    """
+    file = sys.stderr if error else sys.stdout
+    console = Console(file=file, highlight=False, emoji=False)
     console.print(Text(title, style="bold"), soft_wrap=True)
     width = console.width if console.is_terminal else sys.maxsize
     for item in items:

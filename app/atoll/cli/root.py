@@ -42,6 +42,9 @@ SECTIONS = {
     },
     "Configuration": {
         "config": Entry("atoll.cli.config:config", "Check a configuration bundle"),
+        "kubernetes": Entry(
+            "atoll.cli.kubernetes:kubernetes", "Convert registries of Quay's Operator"
+        ),
         "reload": Entry("atoll.cli.processes:reload", "Reload the bundle in this container"),
         "migrate": Entry("atoll.cli.migrate:migrate", "Migrate the database to this version"),
     },

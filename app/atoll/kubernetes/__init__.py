@@ -1,0 +1,1 @@
+"""Conversion of QuayRegistry files of Quay's Operator to inventory variables."""
