@@ -6,6 +6,8 @@ It stays in memory as long as they run, so migrations and web processes are sepa
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 from atoll import logs
 from atoll.errors import UserError
@@ -44,9 +46,7 @@ def serve(*, migrate: bool) -> int:
     reloads.listen()
     loaded = load_bundle_directory()
     (runtime / DRAINING_FILE).unlink(missing_ok=True)
-    metrics = runtime / "metrics"
-    metrics.mkdir(exist_ok=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(prepare_metrics_directory(runtime))
     supervisor = Supervisor(drain, notice, runtime / DRAINING_FILE)
     supervisor.stop_on_signals()
     frontend = Frontend(
@@ -64,6 +64,18 @@ def serve(*, migrate: bool) -> int:
     (runtime / HEALTH_URL_FILE).write_text("http://127.0.0.1:8080/health/instance")
     frontend.start(loaded)
     return supervisor.supervise(frontend.step)
+
+
+def prepare_metrics_directory(runtime: Path) -> Path:
+    """Create an empty directory for the metrics of this container's processes, and return it.
+
+    The runtime directory of a pod survives its containers. Metrics of their processes would be
+    added to those of this container.
+    """
+    directory = runtime / "metrics"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    return directory
 
 
 def _processes() -> int:
