@@ -47,7 +47,7 @@ def convert(files: Sequence[TextIO], bundle: str, as_json: bool) -> int:
     Prints the group atoll_kubernetes with a host for each QuayRegistry, which is named after its
     file. Standard error lists problems, and differences from the Operator. Secrets of the bundle
     are not printed: variables refer to its files. If DIR is relative, they refer to that directory
-    beside the inventory.
+    beside the file of the inventory.
     """
     result = convert_files({file.name: _read(file) for file in files}, BundleDirectory(bundle))
     if as_json:

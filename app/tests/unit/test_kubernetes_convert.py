@@ -520,6 +520,12 @@ def test_two_sites_without_distinct_names_are_refused() -> None:
         converted(f"{registry()}---\n{registry()}")
 
 
+def test_fields_that_a_cluster_adds_are_ignored() -> None:
+    document = yaml.safe_load(registry(creationTimestamp="2026-11-29T12:00:00Z", generation=2))
+    document["status"] = {"conditions": [{"type": "Available", "status": "True"}]}
+    assert converted(yaml.safe_dump(document)).hosts == converted(registry()).hosts
+
+
 def test_a_registry_without_namespace_gets_one_of_its_name() -> None:
     result = converted(registry(namespace=None))
     assert "kubernetes_namespace" not in host(result)
