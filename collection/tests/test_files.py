@@ -92,3 +92,11 @@ def test_unwanted_files_in_exclusive_directories_are_obsolete(tmp_path):
     found = obsolete({"files": [{"path": f"{tmp_path}/kept"}], "exclusive": [str(tmp_path)]})
 
     assert sorted(found) == [f"{tmp_path}/extra/old", f"{tmp_path}/old"]
+
+
+def test_an_owner_may_be_a_number_without_a_name(tmp_path, fake_module):
+    path = tmp_path / "file"
+    owner = {"owner": str(os.getuid()), "group": str(os.getgid())}
+
+    assert write(fake_module(), path=path, content="text", **owner)
+    assert not write(fake_module(), path=path, content="text", **owner)

@@ -24,11 +24,11 @@ options:
         type: path
         required: true
       owner:
-        description: Name of the owner.
+        description: Name or number of the owner.
         type: str
         default: root
       group:
-        description: Name of the group.
+        description: Name or number of the group.
         type: str
         default: root
       mode:
@@ -52,11 +52,11 @@ options:
         description: The content, which is never shown. Mutually exclusive with O(files[].content).
         type: str
       owner:
-        description: Name of the owner.
+        description: Name or number of the owner.
         type: str
         default: root
       group:
-        description: Name of the group.
+        description: Name or number of the group.
         type: str
         default: root
       mode:
@@ -232,11 +232,11 @@ def _read(path: str) -> str | None:
 
 
 def _user(name: str) -> int:
-    return pwd.getpwnam(name).pw_uid
+    return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
 
 
 def _group(name: str) -> int:
-    return grp.getgrnam(name).gr_gid
+    return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
 
 
 def _describe(owner: int | None, group: int | None, mode: int) -> str:
