@@ -6,7 +6,16 @@ import jinja2
 import pytest
 import yaml
 
-ROLES = ["clair", "host", "keepalived", "load_balancer", "postgres", "redis", "registry"]
+ROLES = [
+    "clair",
+    "host",
+    "keepalived",
+    "kubernetes",
+    "load_balancer",
+    "postgres",
+    "redis",
+    "registry",
+]
 CONTAINERS = [
     ("clair", "atoll-clair"),
     ("load_balancer", "atoll-load-balancer"),
