@@ -21,6 +21,7 @@ _SAMPLES: dict[str, Any] = {
     "_certificate_file": "{{ inventory_dir }}/group_vars/atoll/tls/registry.crt",
     "_key_file": "{{ inventory_dir }}/group_vars/atoll/tls/registry.key",
     "_hostname": "registry.example.org",
+    "_image": "registry.example.org/atoll/registry@sha256:DIGEST",
     "_site": "us",
     "_storage_preference": ["usstorage", "eustorage"],
     "_config": "{{ registry_bundle }}",

@@ -8,6 +8,7 @@ import subprocess
 import yaml
 from certificate_files import Issuer
 from kubernetes_sites import IMAGE, PREFERENCES, ROOT, documented_bundle
+from tools import TOOLS
 
 HOSTNAME = "registry.acme.test"
 # Every secret has this word.
@@ -62,7 +63,7 @@ class Directory:
         inventory.write_text(yaml.safe_dump(content, sort_keys=False))
         done = subprocess.run(
             [
-                "ansible-playbook",
+                TOOLS / "ansible-playbook",
                 f"--inventory={inventory}",
                 str(ROOT / "playbooks/kubernetes.yml"),
                 *words,

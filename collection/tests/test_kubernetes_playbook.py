@@ -157,6 +157,16 @@ def test_no_site_is_written_if_another_one_has_an_error(directory):
     assert not directory.build.exists()
 
 
+def test_an_accepted_error_does_not_prevent_the_rendering(directory):
+    directory.variables["kubernetes_service_annotations"] = {"owner": "change-me"}
+    refused, output = directory.play()
+    accepted, _output = directory.play("-e", "atoll_preflight_accept=placeholder")
+
+    assert refused != 0
+    assert "Id: placeholder" in output
+    assert accepted == 0
+
+
 def test_an_inventory_without_sites_on_clusters_is_refused(directory):
     directory.hosts = {}
     status, output = directory.play()

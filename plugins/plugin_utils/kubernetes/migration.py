@@ -32,6 +32,8 @@ _HASH_LENGTH = 10
 # Seconds for the current statement to be rolled back.
 _GRACE_SECONDS = 60
 _RETRIES = 4
+# Seconds after which the Job and its pods are deleted. If it is applied again, it changes nothing.
+_KEPT_SECONDS = 7 * 24 * 3600
 
 
 def migration_job(site: Site) -> Object:
@@ -64,6 +66,7 @@ def migration_job(site: Site) -> Object:
     spec = {
         "backoffLimit": _RETRIES,
         "activeDeadlineSeconds": site.options["registry_migration_timeout"],
+        "ttlSecondsAfterFinished": _KEPT_SECONDS,
         "template": template,
     }
     metadata = site.metadata(MIGRATION, _hash(spec), component=MIGRATION)

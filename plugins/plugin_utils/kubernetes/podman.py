@@ -1,7 +1,8 @@
 """The variant for `podman kube play`, with a Quadlet unit.
 
 Podman 5.4 creates no directories for the paths of a Secret's keys, so CA certificates are a Secret
-of their own. It names the volume of a Secret after the Secret, so that all pods share it.
+of their own. It is mounted below the bundle: crun makes mounts read-only after it has created the
+directories for all of them. The volume of a Secret is named after it, so that all pods share it.
 """
 
 from __future__ import annotations
