@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from functools import partial
 
 from atoll.db.notifications import listen_until
@@ -26,6 +27,8 @@ _PRUNE_SECONDS = 3600
 _NOTIFICATION_SECONDS = 5
 # Seconds after which the connection for notifications is checked, or replaced.
 _LISTENER_SECONDS = 5.0
+# How much longer the backfill rests after a range than the range took.
+_REST_OF_BACKFILL = 4
 
 
 class ScanningThreads:
@@ -79,13 +82,20 @@ class ScanningThreads:
     def _request_missing(self) -> bool:
         """Request scans of a range of existing images, and return whether there may be more.
 
+        It rests between ranges in proportion to their duration.
+
         A process without the feature, of an earlier version or with another bundle, may have pushed
         images since the last backfill, so each process begins one.
         """
         if not self._is_backfill_begun:
             self._backfill.restart()
             self._is_backfill_begun = True
-        return not self._backfill.step().complete
+        began = time.monotonic()
+        complete = self._backfill.step().complete
+        if not complete:
+            # The database serves pulls and pushes meanwhile.
+            self._stopped.wait((time.monotonic() - began) * _REST_OF_BACKFILL)
+        return not complete
 
     def _listen(self) -> None:
         listen_until(
