@@ -171,7 +171,16 @@ class Site(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
+    return _self_signed(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def other_certificate(tmp_path_factory):
+    """Return a certificate for the same name that clients do not trust."""
+    return _self_signed(tmp_path_factory.mktemp("other-tls"))
+
+
+def _self_signed(folder):
     subprocess.run(
         [
             "openssl",

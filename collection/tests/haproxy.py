@@ -23,14 +23,14 @@ needs_haproxy = pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy 
 class Balancer:
     """HAProxy with the role's configuration and scripts, on free ports of this machine."""
 
-    def __init__(self, root, folder, certificate, *site_ports):
+    def __init__(self, root, folder, certificate, *site_ports, clusters=None):
         self.ports = {port: free_port() for port in ("8443", "8404", "8405")}
         self.scripts = root / "roles/load_balancer/files"
         pem = folder / "tls.pem"
         pem.write_text(
             (certificate / "tls.crt").read_text() + (certificate / "tls.key").read_text()
         )
-        text = self.on_free_ports(configuration(root, site_ports))
+        text = self.on_free_ports(configuration(root, site_ports, clusters))
         text = re.sub("/etc/atoll-load-balancer/tls.crt", str(pem), text)
         text = re.sub("/etc/atoll-load-balancer/ca.crt", str(certificate / "tls.crt"), text)
         self.configuration = folder / "haproxy.cfg"
@@ -43,6 +43,16 @@ class Balancer:
     def script(self, name, *arguments):
         text = self.on_free_ports((self.scripts / name).read_text())
         return subprocess.Popen(["bash", "-c", text, name, *map(str, arguments)])
+
+    def body(self, port, path):
+        """Return the text of a response."""
+        with socket.create_connection(("127.0.0.1", self.ports[port])) as connected:
+            connection = http.client.HTTPConnection(NAME)
+            connection.sock = connected
+            if port == "8443":
+                connection.sock = self.trust.wrap_socket(connected, server_hostname=NAME)
+            connection.request("GET", path, headers={"Host": NAME})
+            return connection.getresponse().read().decode()
 
     def status(self, port, path, method="GET", body=None):
         if port == "8443":
@@ -89,7 +99,7 @@ def free_port():
         return server.getsockname()[1]
 
 
-def configuration(root, site_ports):
+def configuration(root, site_ports, clusters=None, **changes):
     defaults = yaml.safe_load((root / "roles/load_balancer/defaults/main.yml").read_text())
     hosts = {
         f"us-{number}": {
@@ -100,14 +110,18 @@ def configuration(root, site_ports):
         }
         for number, port in enumerate(site_ports, start=1)
     }
+    groups = {"atoll_sites": list(hosts)} if hosts else {}
+    if clusters:
+        groups["atoll_kubernetes"] = list(clusters)
     variables = defaults | {
         "ansible_managed": "Ansible managed",
-        "groups": {"atoll_sites": list(hosts)},
-        "hostvars": hosts,
+        "groups": groups,
+        "hostvars": hosts | (clusters or {}),
         "registry_hostname": NAME,
         "load_balancer_site": "us",
         "load_balancer_ca_file": "ca.crt",
     }
+    variables |= changes
     template = (root / "roles/load_balancer/templates/haproxy.cfg.j2").read_text()
     return Templar(loader=DataLoader(), variables=variables).template(trust_as_template(template))
 

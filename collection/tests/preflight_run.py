@@ -149,7 +149,8 @@ def inventory(**groups):
     class Hostvars:
         def raw_get(self, host):
             names = [group for group, hosts in groups.items() if host in hosts]
-            variables = {"inventory_hostname": host, "group_names": ["atoll", *names]}
+            parents = [] if names == ["atoll_kubernetes"] else ["atoll"]
+            variables = {"inventory_hostname": host, "group_names": [*parents, *names]}
             for name in names:
                 variables |= groups[name][host]
             return variables

@@ -47,10 +47,11 @@ class ActionModule(ActionBase):
             [*controller_problems(inventory), *host_problems(arguments.get("results") or {})],
             accepted,
         )
+        examined = [*inventory.hosts, *inventory.clusters]
         if problems:
-            lines = table(problems, inventory.hosts, display.columns)
+            lines = table(problems, examined, display.columns)
             display.display("\n".join(["", *lines, ""]))
-        sentence = summary(problems, len(inventory.hosts))
+        sentence = summary(problems, len(examined))
         display.display(sentence)
         if ids := refused(problems, accepted):
             display.display(f"These errors cannot be accepted: {', '.join(ids)}.")
@@ -59,7 +60,7 @@ class ActionModule(ActionBase):
             "warning_count": count(problems, "warning"),
         }
         if arguments.get("report"):
-            report = {**counts, "hosts": list(inventory.hosts), "problems": problems}
+            report = {**counts, "hosts": examined, "problems": problems}
             text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
             Path(arguments["report"]).expanduser().write_text(text, encoding="utf-8")
         return {**result, **counts, "changed": False, "summary": sentence, "problems": problems}

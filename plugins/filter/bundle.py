@@ -34,6 +34,12 @@ def bundle_for_hosts(bundle: Any) -> dict[str, Any]:
     }
 
 
+def bundle_fingerprint(bundle: Any) -> str:
+    """Return the fingerprint that instances with this bundle report in `atoll status --json`."""
+    fingerprints = _registry_module("atoll.config.fingerprint")
+    return str(fingerprints.combined(fingerprints.fingerprint(bundle_for_hosts(bundle))))
+
+
 def bundle_without_location(bundle: Any, location: str) -> dict[str, Any]:
     """Return a bundle without the store and all other mentions of a location."""
     reduced: dict[str, Any] = plain(bundle)
@@ -63,11 +69,16 @@ def archive_problems(archive: Any) -> list[str]:
 
 
 def _registry_configuration() -> Any:
+    return _registry_module("atoll.config")
+
+
+def _registry_module(name: str) -> Any:
+    """Import a module of the registry's package atoll.config."""
     application = _application()
     if str(application) not in sys.path:
         sys.path.insert(0, str(application))
     try:
-        return importlib.import_module("atoll.config")
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise AnsibleFilterError(
             f"The controller cannot validate the configuration bundle: the Python that runs"
@@ -95,6 +106,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "archive_problems": archive_problems,
+            "bundle_fingerprint": bundle_fingerprint,
             "bundle_for_hosts": bundle_for_hosts,
             "bundle_problems": bundle_problems,
             "bundle_warnings": bundle_warnings,

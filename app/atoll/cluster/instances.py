@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import atoll
 from atoll.config import Bundle
+from atoll.config.fingerprint import combined
 from atoll.db.pool import Database
 from atoll.storage.health import StoreHealth
 from atoll.storage.observations import observe_store
@@ -59,6 +60,7 @@ class Instance:
         lost: its heartbeats stopped, and no other instance of its site has the same role.
         certificate_expires_at: the end of the certificate that it serves TLS with; None if it
             serves none, and for an earlier version.
+        bundle: the fingerprint of its bundle, which is equal for equal bundles.
     """
 
     role: str
@@ -71,6 +73,7 @@ class Instance:
     stores: dict[str, dict[str, Any]]
     lost: bool
     certificate_expires_at: datetime | None = None
+    bundle: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,7 @@ class Instances:
                 stores,
                 lost=row in lost,
                 certificate_expires_at=certificate_end,
+                bundle=combined(prints),
             )
             for row in [*alive, *lost]
             for role, hostname, version, preference, prints, started, *rest in [row]

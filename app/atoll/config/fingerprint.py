@@ -34,3 +34,8 @@ def fingerprint(raw: Mapping[str, Any]) -> dict[str, str]:
         for key, value in raw.items()
         if key not in _SITE_KEYS
     }
+
+
+def combined(prints: Mapping[str, str]) -> str:
+    """Return one hash for the hashes of all keys, which is equal for equal bundles."""
+    return hashlib.sha256(json.dumps(prints, sort_keys=True).encode()).hexdigest()[:_LENGTH]

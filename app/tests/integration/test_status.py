@@ -6,6 +6,7 @@ import json
 
 import pytest
 from atoll.cluster.instances import Heartbeat
+from atoll.config.fingerprint import combined
 from atoll.placement.status import StatusReport, StatusReporter
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.lag import export_lag
@@ -37,6 +38,7 @@ def test_a_healthy_registry_has_no_problems(us: Site) -> None:
     code, found = status(us)
     assert (code, found["problems"]) == (0, [])
     (instance,) = found["instances"]
+    assert instance["bundle"] == combined(us.services.bundle.fingerprint)
     for name in ("usstorage", "eustorage"):
         store = instance["stores"][name]
         assert (store["up"], store["serves"], store["cause"]) == (True, True, None)

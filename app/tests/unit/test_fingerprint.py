@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atoll.cluster.instances import _drift, _most_common
-from atoll.config.fingerprint import fingerprint
+from atoll.config.fingerprint import combined, fingerprint
 
 BUNDLE = {"SECRET_KEY": "s", "SERVER_HOSTNAME": "a", "DB_URI": "postgresql://u:password@h/d"}
 
@@ -12,6 +12,13 @@ def test_the_fingerprint_does_not_depend_on_the_preference_of_a_site() -> None:
     one = fingerprint({**BUNDLE, "DISTRIBUTED_STORAGE_PREFERENCE": ["us"]})
     other = fingerprint({**BUNDLE, "DISTRIBUTED_STORAGE_PREFERENCE": ["eu"]})
     assert one == other
+
+
+def test_equal_bundles_have_one_hash_in_any_order_of_their_keys() -> None:
+    reversed_keys = dict(reversed(BUNDLE.items()))
+    assert combined(fingerprint(BUNDLE)) == combined(fingerprint(reversed_keys))
+    changed = {**BUNDLE, "SERVER_HOSTNAME": "b"}
+    assert combined(fingerprint(BUNDLE)) != combined(fingerprint(changed))
 
 
 def test_a_fingerprint_contains_no_values() -> None:

@@ -22,10 +22,10 @@ from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.problems 
 
 
 def configuration_problems(inventory: Inventory) -> Iterator[Problem]:
-    """Yield the problems of registry_config at each host of a site."""
+    """Yield the problems of registry_config at each host of a site, and for each cluster."""
     fingerprints: dict[str, str] = {}
     checked: dict[str, tuple[list[str], list[str]]] = {}
-    for host in inventory.running("registry"):
+    for host in inventory.sites():
         bundle = host.get("registry_config")
         if not isinstance(bundle, dict):
             continue  # The argument specification reports it.

@@ -42,7 +42,7 @@ _REDIS_KEYS = ("BUILDLOGS_REDIS", "USER_EVENTS_REDIS")
 def certificate_problems(inventory: Inventory) -> Iterator[Problem]:
     """Yield the problems of the certificates of each component."""
     now = datetime.datetime.now(_UTC)
-    for host, role in inventory.components():
+    for host, role in inventory.files_of():
         variable = f"{role}_tls_certificate_file"
         chain = yield from _load(inventory, host, variable)
         if not chain:
@@ -155,7 +155,7 @@ def _expected_names(inventory: Inventory, host: Host, role: str) -> dict[str, st
         address = host.text("clair_url") or f"https://{host.text('clair_address')}"
         return {urlsplit(address).hostname or "": "clair_url or clair_address"}
     found: dict[str, str] = {}
-    for site in inventory.running("registry"):
+    for site in inventory.sites():
         bundle = site.get("registry_config")
         if not isinstance(bundle, dict):
             continue
@@ -253,11 +253,11 @@ def _trust_files(inventory: Inventory, host: Host, role: str) -> dict[str, str]:
     elif role == "postgres":
         found = {
             site.text("registry_database_ca_file"): "registry_database_ca_file"
-            for site in inventory.running("registry")
+            for site in inventory.sites()
         }
     else:
         found = {}
-        for site in inventory.running("registry"):
+        for site in inventory.sites():
             found |= dict.fromkeys(_redis_trust(site), "registry_extra_ca_files")
     return {path: source for path, source in found.items() if path}
 

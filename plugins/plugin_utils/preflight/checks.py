@@ -10,6 +10,9 @@ from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.bundle im
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.certificates import (
     certificate_problems,
 )
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.clusters import (
+    cluster_problems,
+)
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.files import (
     file_problems,
     image_problems,
@@ -43,6 +46,7 @@ from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.variables
 # The errors in templates come last, because the other checks evaluate the variables.
 _CHECKS: tuple[Callable[[Inventory], Iterator[Problem]], ...] = (
     topology_problems,
+    cluster_problems,
     variable_problems,
     port_problems,
     image_problems,

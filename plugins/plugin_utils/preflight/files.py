@@ -29,7 +29,7 @@ _ALWAYS_DEPLOYED = ("config.yaml", "ssl.cert", "ssl.key")
 def image_problems(inventory: Inventory) -> Iterator[Problem]:
     """Yield the problems of the images of each component."""
     archives: dict[str, str] = {}
-    for host, role in inventory.components():
+    for host, role in inventory.files_of():
         if host.failed(f"{role}_image") or host.failed(f"{role}_image_archive"):
             continue
         archive = host.text(f"{role}_image_archive")
@@ -58,7 +58,7 @@ def image_problems(inventory: Inventory) -> Iterator[Problem]:
 
 def file_problems(inventory: Inventory) -> Iterator[Problem]:
     """Yield files that do not exist on the controller or cannot be read."""
-    for host, role in inventory.components():
+    for host, role in inventory.files_of():
         for name, path in _files(host, role):
             message = inventory.read_error(path)
             if message:

@@ -22,6 +22,9 @@ except ImportError:  # ansible-core 2.18 trusts all text.
         return value
 
 
+# The group whose hosts stand for sites on Kubernetes clusters. It is no child of `atoll`, because
+# no play connects to them.
+CLUSTERS = "atoll_kubernetes"
 # The group whose hosts each role runs on.
 COMPONENTS = {
     "registry": "atoll_sites",
@@ -108,8 +111,15 @@ class Host:
         return [role for role, group in COMPONENTS.items() if group in self.groups]
 
     @property
+    def is_cluster(self) -> bool:
+        """Whether the host stands for a site on a cluster."""
+        return CLUSTERS in self.groups and "atoll" not in self.groups
+
+    @property
     def roles(self) -> list[str]:
-        """All roles that run on the host."""
+        """All roles that run on the host, or that render the manifests of the cluster."""
+        if self.is_cluster:
+            return ["kubernetes"]
         floating = "load_balancer" in self.components and "keepalived_address" in self.raw
         return ["host", *self.components, *(["keepalived"] if floating else [])]
 
@@ -179,7 +189,12 @@ class Host:
 
 
 class Inventory:
-    """The hosts of the group `atoll`, and those of the groups of its components."""
+    """The hosts of the group `atoll`, of the groups of its components, and of clusters.
+
+    Attributes:
+        hosts: The hosts by name, without those that stand for clusters.
+        clusters: The hosts that stand for clusters, by name.
+    """
 
     def __init__(self, hostvars: Any, groups: Mapping[str, Any], roles: Roles) -> None:
         self.roles = roles
@@ -189,6 +204,11 @@ class Inventory:
             host for group in ("atoll", *COMPONENTS.values()) for host in self.groups.get(group, [])
         )
         self.hosts = {name: Host(name, hostvars.raw_get(name), hostvars, roles) for name in names}
+        self.clusters = {
+            name: Host(name, hostvars.raw_get(name), hostvars, roles)
+            for name in self.groups.get(CLUSTERS, [])
+            if name not in self.hosts
+        }
 
     def members(self, group: str) -> list[Host]:
         """Return the hosts of a group in the order of the inventory."""
@@ -197,6 +217,14 @@ class Inventory:
     def running(self, role: str) -> list[Host]:
         """Return the hosts that a role runs on."""
         return self.members(COMPONENTS[role])
+
+    def all(self) -> list[Host]:
+        """Return all hosts, and then those that stand for clusters."""
+        return [*self.hosts.values(), *self.clusters.values()]
+
+    def sites(self) -> list[Host]:
+        """Return the hosts that run the registry, and then those that stand for clusters."""
+        return [*self.running("registry"), *self.clusters.values()]
 
     def read(self, path: str) -> bytes:
         """Return the content of a file on the controller, decrypted if it is in a vault.
@@ -237,6 +265,12 @@ class Inventory:
         for host in self.hosts.values():
             for role in host.components:
                 yield host, role
+
+    def files_of(self) -> Iterator[tuple[Host, str]]:
+        """Yield each component, and each cluster as its host and the role `registry`."""
+        yield from self.components()
+        for host in self.clusters.values():
+            yield host, "registry"
 
 
 def _trusted(value: Any) -> Any:

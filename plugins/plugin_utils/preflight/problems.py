@@ -28,6 +28,8 @@ NEVER_ACCEPTED = frozenset(
         "scanner-database",
         "several-postgres-hosts",
         "several-redis-hosts",
+        "site-duplicate",
+        "site-platform",
         "value-invalid",
         "variable-undefined",
     }

@@ -30,7 +30,7 @@ _SHARED_KEYS = (
 def scanner_problems(inventory: Inventory) -> Iterator[Problem]:
     """Yield the problems of the hosts that run Clair."""
     clairs = inventory.running("clair")
-    sites = inventory.running("registry")
+    sites = inventory.sites()
     for host in clairs:
         yield from _database(host, sites)
         yield from _keys(host, sites)

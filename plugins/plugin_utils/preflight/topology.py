@@ -25,7 +25,7 @@ def topology_problems(inventory: Inventory) -> Iterator[Problem]:
 
 
 def _groups(inventory: Inventory) -> Iterator[Problem]:
-    if not inventory.groups.get("atoll_sites"):
+    if not inventory.sites():
         yield problem(
             "no-site",
             CONTROLLER,
@@ -60,7 +60,7 @@ def _groups(inventory: Inventory) -> Iterator[Problem]:
 def _sites(inventory: Inventory) -> Iterator[Problem]:
     first: dict[str, tuple[str, list[str]]] = {}
     writers: dict[str, str] = {}
-    for host in inventory.running("registry"):
+    for host in inventory.sites():
         site = host.text("registry_site")
         preference = host.get("registry_storage_preference")
         if not site or not isinstance(preference, list):
@@ -88,7 +88,7 @@ def _sites(inventory: Inventory) -> Iterator[Problem]:
 
 
 def _balancers(inventory: Inventory) -> Iterator[Problem]:
-    sites = sorted({host.text("registry_site") for host in inventory.running("registry")} - {""})
+    sites = sorted({host.text("registry_site") for host in inventory.sites()} - {""})
     for host in inventory.running("load_balancer"):
         site = host.text("load_balancer_site")
         if site and site not in sites:

@@ -56,7 +56,7 @@ def placeholder_problems(inventory: Inventory) -> Iterator[Problem]:
     """Yield values that were copied from the example inventory."""
     places: dict[str, dict[str, None]] = {}
     hosts: dict[str, dict[str, None]] = {}
-    for host in inventory.hosts.values():
+    for host in inventory.all():
         for place, value in _settings(host):
             for found in _placeholders(str(value)):
                 places.setdefault(found, {})[place] = None
@@ -101,7 +101,7 @@ def _placeholders(value: str) -> Iterator[str]:
 
 def secret_problems(inventory: Inventory) -> Iterator[Problem]:
     """Yield secrets that can be guessed, and different secrets with the same value."""
-    for host in inventory.hosts.values():
+    for host in inventory.all():
         secrets = _secrets(host)
         for name, value in secrets.items():
             yield from _weakness(host, name, value)
@@ -118,7 +118,8 @@ def _secrets(host: Host) -> dict[str, str]:
         )
         if role in host.components
     }
-    bundle = host.get("registry_config") if "registry" in host.components else None
+    is_site = "registry" in host.components or host.is_cluster
+    bundle = host.get("registry_config") if is_site else None
     if isinstance(bundle, dict):
         keys = ("SECRET_KEY", "DATABASE_SECRET_KEY", "INITIAL_SUPERUSER_PASSWORD")
         found |= {key: bundle.get(key) for key in keys}
@@ -139,7 +140,7 @@ def _weakness(host: Host, name: str, value: str) -> Iterator[Problem]:
 
 def _duplicates(inventory: Inventory) -> Iterator[Problem]:
     owners: dict[str, dict[str, Host]] = {}
-    for host in inventory.hosts.values():
+    for host in inventory.all():
         for name, value in _secrets(host).items():
             if not _PLACEHOLDER_TEXT.search(value):
                 owners.setdefault(value, {}).setdefault(name, host)
@@ -159,7 +160,7 @@ def consistency_problems(inventory: Inventory) -> Iterator[Problem]:
     """Yield settings of the bundle that do not fit the components of the inventory."""
     postgres = inventory.running("postgres")
     redis = inventory.running("redis")
-    for host in inventory.running("registry"):
+    for host in inventory.sites():
         bundle = host.get("registry_config")
         if not isinstance(bundle, dict):
             continue

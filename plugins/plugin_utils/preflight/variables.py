@@ -26,7 +26,7 @@ _SIMILARITY = 0.8
 def variable_problems(inventory: Inventory) -> Iterator[Problem]:
     """Yield the problems of role variables."""
     known = inventory.roles.variables()
-    for host in inventory.hosts.values():
+    for host in inventory.all():
         yield from _arguments(host, inventory.roles)
         yield from _unknown(host, known, inventory.roles)
 
@@ -34,10 +34,10 @@ def variable_problems(inventory: Inventory) -> Iterator[Problem]:
 def undefined_problems(inventory: Inventory) -> Iterator[Problem]:
     """Yield the errors in templates that the other checks came across."""
     places: dict[str, dict[str, None]] = {}
-    for host in inventory.hosts.values():
+    for host in inventory.all():
         for name, users in host.undefined.items():
             places.setdefault(name, {}).update(dict.fromkeys(users))
-    for host in inventory.hosts.values():
+    for host in inventory.all():
         for name in host.undefined:
             yield problem(
                 "variable-undefined",

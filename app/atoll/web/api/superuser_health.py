@@ -87,7 +87,8 @@ class LocationHealthSchema(TypedDict):
 class InstanceSchema(TypedDict):
     """An instance; `drift` names the keys of its bundle that differ from the majority.
 
-    `certificate_expires_at` is null if it serves no TLS, and for an earlier version.
+    `bundle` is a fingerprint, which is equal for equal bundles. `certificate_expires_at` is null if
+    it serves no TLS, and for an earlier version.
     """
 
     role: str
@@ -100,6 +101,7 @@ class InstanceSchema(TypedDict):
     stores: dict[str, StoreSchema]
     lost: bool
     certificate_expires_at: str | None
+    bundle: str
 
 
 class MirrorCountsSchema(TypedDict):

@@ -1,0 +1,81 @@
+"""Filters for sites on Kubernetes clusters, which playbooks do not connect to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ansible_collections.atoll.registry.plugins.plugin_utils.clusters import (
+    GROUP,
+    problems,
+    read_cluster,
+    running,
+    store_problems,
+)
+
+_Groups = Mapping[str, Sequence[str]]
+_Hostvars = Mapping[str, Mapping[str, Any]]
+
+
+def cluster_sites(groups: _Groups, hostvars: _Hostvars) -> list[dict[str, Any]]:
+    """Return the sites on clusters in the order of the inventory.
+
+    Args:
+        groups: The hosts of each group.
+        hostvars: The variables of each host.
+    """
+    found = [read_cluster(host, hostvars[host]) for host in groups.get(GROUP, [])]
+    return [{**asdict(one), "location": one.location} for one in found]
+
+
+def cluster_reports(
+    groups: _Groups,
+    hostvars: _Hostvars,
+    reported: Any,
+    bundles: Sequence[str],
+    location: str = "",
+) -> list[dict[str, Any]]:
+    """Return the sites on clusters with what their instances report.
+
+    Args:
+        groups: The hosts of each group.
+        hostvars: The variables of each host.
+        reported: The result of the module instance_info; without instances if it failed.
+        bundles: The fingerprints of the bundles that instances may have.
+        location: A location whose store the instances must be able to use.
+    """
+    known = isinstance(reported, Mapping) and "instances" in reported
+    instances = reported["instances"] if known else []
+    version = str(reported["version"]) if known else ""
+    reports = []
+    for host in groups.get(GROUP, []):
+        cluster = read_cluster(host, hostvars[host])
+        alive = running(cluster, instances)
+        found = ["no host of a site reports its instances"]
+        if known:
+            found = problems(cluster, alive, bundles, version)
+            found += store_problems(alive, location) if location else []
+        reports.append(
+            {
+                **asdict(cluster),
+                "location": cluster.location,
+                "known": known,
+                "instances": [
+                    {key: one.get(key, "") for key in ("hostname", "role", "version", "bundle")}
+                    for one in alive
+                ],
+                "locations_in_use": sorted({name for one in alive for name in one["stores"]}),
+                "usable": any(one["stores"].get(cluster.location, {}).get("up") for one in alive),
+                "problems": found,
+            }
+        )
+    return reports
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {"cluster_reports": cluster_reports, "cluster_sites": cluster_sites}
