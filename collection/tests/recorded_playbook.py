@@ -45,8 +45,14 @@ class RecordedPlaybook:
     def run_plays(self, plays, groups, *words, **variables):
         """Return the exit status and the records of plays."""
         children = {group: {"hosts": hosts} for group, hosts in groups.items()}
+        # No child of atoll, because no play for machines may connect to these hosts.
+        clusters = {name: children.pop(name) for name in ["atoll_kubernetes"] if name in children}
         inventory = self._folder / "inventory.json"
-        inventory.write_text(json.dumps({"all": {"children": {"atoll": {"children": children}}}}))
+        top = {"atoll": {"children": children}, **clusters}
+        inventory.write_text(json.dumps({"all": {"children": top}}))
+        templates = self._folder / "templates"
+        if not templates.exists():
+            templates.symlink_to(self.root / "playbooks/templates")
         play = self._folder / "play.yml"
         text = yaml.safe_dump(plays, width=10_000, sort_keys=False)
         play.write_text(text.replace(": tasks/", f": {self.root}/playbooks/tasks/"))
@@ -84,13 +90,15 @@ class RecordedPlaybook:
             plays.append(play | changes | {"vars": play.get("vars", {}) | variables})
         return plays
 
-    def _task(self, task):
+    def _task(self, task, folder="playbooks"):
         if "block" in task:
-            return task | {"block": [self._task(one) for one in task["block"]]}
-        if file := _included(task):
-            tasks = yaml.safe_load((self.root / "playbooks" / file).read_text())
+            return task | {"block": [self._task(one, folder) for one in task["block"]]}
+        if name := _included(task):
+            file = self.root / folder / name
+            tasks = yaml.safe_load(file.read_text())
             kept = {key: task[key] for key in ("name", "when", "vars") if key in task}
-            return kept | {"block": [self._task(one) for one in tasks if not _left_out(one)]}
+            block = [self._task(one, file.parent) for one in tasks if not _left_out(one)]
+            return kept | {"block": block}
         if "ansible.builtin.stat" in task:
             fact = {task["register"]: {"stat": {"exists": self.deployed}}}
             return {"name": task["name"], "ansible.builtin.set_fact": fact}

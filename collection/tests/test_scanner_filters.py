@@ -40,6 +40,14 @@ def test_the_url_of_a_clair_follows_from_its_variables(variables, url):
     assert scanner.scanner_endpoints(GROUPS, hostvars)["usstorage"] == url
 
 
+def test_a_site_on_a_cluster_may_have_a_clair():
+    groups = GROUPS | {"atoll_sites": ["us-1"], "atoll_kubernetes": ["eu-1"]}
+
+    assert scanner.scanner_endpoints(groups, HOSTVARS) == scanner.scanner_endpoints(
+        GROUPS, HOSTVARS
+    )
+
+
 def test_a_clair_of_an_unknown_site_has_no_location():
     hostvars = HOSTVARS | {"scan-us": {"clair_site": "ap"}}
 

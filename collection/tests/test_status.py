@@ -190,3 +190,71 @@ def test_a_closed_port_is_a_finding(site, certificate):
     answer = gather(Host([endpoint(site, certificate / "tls.crt", port=1)]))
 
     assert "does not respond" in answer["problems"][0]
+
+
+CLUSTER = {
+    "site": "ap",
+    "namespace": "atoll",
+    "known": True,
+    "status": "kubectl exec -- atoll status",
+    "instances": [
+        {"hostname": "pod-1", "role": "registry", "version": "0.1.0", "bundle": "f" * 16}
+    ],
+    "problems": [],
+}
+
+
+def test_a_healthy_cluster_has_a_row_and_no_findings(site, certificate):
+    answer = gather(Host([endpoint(site, certificate / "tls.crt")]))
+    address = gather(Host([endpoint(site, certificate / "tls.crt")]))
+
+    report = registry_report({"us-1": answer}, SITES, 1, [CLUSTER], {"ap": address})
+
+    assert report["findings"] == []
+    assert report["clusters"][0]["bundles"] == ["f" * 16]
+    (row,) = [line for line in registry_table(report) if line.startswith("ap ")]
+    assert row.split()[:6] == ["ap", "atoll", "0.1.0", "f" * 12, "1", "yes"]
+
+
+def test_the_problems_of_a_cluster_and_of_its_address_are_findings_with_its_site(site, certificate):
+    site.RequestHandlerClass.services = {"storage": False}
+    answer = gather(Host())
+    address = gather(Host([endpoint(site, certificate / "tls.crt")]))
+    cluster = CLUSTER | {"problems": ["no instance of atoll-replication is running"]}
+
+    report = registry_report({"us-1": answer}, SITES, 14, [cluster], {"ap": address})
+
+    assert report["findings"][:2] == [
+        "site ap: no instance of atoll-replication is running",
+        "site ap: registry, /health/endtoend: its status is 503; unhealthy: storage",
+    ]
+    assert report["findings"][2].startswith("site ap: the certificate of its registry expires on")
+    assert report["healthy"] is False
+
+
+def test_an_address_that_could_not_be_checked_is_a_finding():
+    failed = {"failed": True, "msg": "no route\nto host"}
+
+    report = registry_report({"us-1": gather(Host())}, SITES, 14, [CLUSTER], {"ap": failed})
+
+    assert report["findings"] == ["site ap: its address could not be checked: no route to host"]
+
+
+def test_clusters_that_no_host_reports_are_unknown_and_findings_only_if_a_host_should_report():
+    cluster = CLUSTER | {"known": False, "instances": [], "problems": ["no host reports it"]}
+
+    alone = registry_report({}, {}, 14, [cluster])
+    mixed = registry_report({"us-1": {"msg": "down"}}, SITES, 14, [cluster])
+
+    assert alone["findings"] == []
+    assert "unknown" in registry_table(alone)[3]
+    # The registry may be unhealthy.
+    assert registry_table(alone)[-1] == "kubectl exec -- atoll status"
+    assert "site ap: no host reports it" in mixed["findings"]
+
+
+def test_a_report_without_clusters_does_not_mention_them():
+    report = registry_report({"us-1": gather(Host())}, SITES, 14)
+
+    assert "clusters" not in report
+    assert "cluster" not in "\n".join(registry_table(report))

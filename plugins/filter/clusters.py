@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.atoll.registry.plugins.plugin_utils.clusters import (
     GROUP,
-    problems,
+    bundle_problems,
     read_cluster,
     running,
+    running_sentence,
     store_problems,
+    version_problems,
 )
 
 _Groups = Mapping[str, Sequence[str]]
@@ -26,7 +27,7 @@ def cluster_sites(groups: _Groups, hostvars: _Hostvars) -> list[dict[str, Any]]:
         hostvars: The variables of each host.
     """
     found = [read_cluster(host, hostvars[host]) for host in groups.get(GROUP, [])]
-    return [{**asdict(one), "location": one.location} for one in found]
+    return [one.as_dict() for one in found]
 
 
 def cluster_reports(
@@ -54,20 +55,21 @@ def cluster_reports(
         alive = running(cluster, instances)
         found = ["no host of a site reports its instances"]
         if known:
-            found = problems(cluster, alive, bundles, version)
+            found = bundle_problems(cluster, alive, bundles)
             found += store_problems(alive, location) if location else []
         reports.append(
             {
-                **asdict(cluster),
-                "location": cluster.location,
+                **cluster.as_dict(),
                 "known": known,
                 "instances": [
                     {key: one.get(key, "") for key in ("hostname", "role", "version", "bundle")}
                     for one in alive
                 ],
                 "locations_in_use": sorted({name for one in alive for name in one["stores"]}),
+                "running": running_sentence(cluster, alive),
                 "usable": any(one["stores"].get(cluster.location, {}).get("up") for one in alive),
-                "problems": found,
+                "unproven": found,
+                "problems": [*found, *version_problems(alive, version)],
             }
         )
     return reports

@@ -47,7 +47,7 @@ def scanner_endpoints(groups: _Groups, hostvars: _Hostvars) -> dict[str, str]:
         hostvars: The variables of each host.
     """
     locations: dict[str, str] = {}
-    for host in groups.get("atoll_sites", []):
+    for host in [*groups.get("atoll_sites", []), *groups.get("atoll_kubernetes", [])]:
         preference = hostvars[host].get("registry_storage_preference") or []
         for location in preference[:1]:
             locations.setdefault(str(hostvars[host].get("registry_site", "")), str(location))

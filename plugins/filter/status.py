@@ -14,7 +14,11 @@ SHOWN = 12
 
 
 def registry_report(
-    answers: Mapping[str, Any], sites: Mapping[str, str], certificate_days: int
+    answers: Mapping[str, Any],
+    sites: Mapping[str, str],
+    certificate_days: int,
+    clusters: Sequence[Mapping[str, Any]] = (),
+    addresses: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the status report of a registry.
 
@@ -22,6 +26,8 @@ def registry_report(
         answers: The result of the module host_info, by host.
         sites: The site, by host.
         certificate_days: A certificate that expires within this number of days is a finding.
+        clusters: The result of the filter cluster_reports.
+        addresses: The result of the module host_info for the addresses of clusters, by site.
     """
     hosts = [_host(name, answer, sites.get(name, "")) for name, answer in answers.items()]
     findings = [f"{host['host']}: {problem}" for host in hosts for problem in host["problems"]]
@@ -35,12 +41,23 @@ def registry_report(
     elif sites:
         findings.append("no site reports the health of the stores and the replication lag")
     registry = reports[0] if reports else {"locations": [], "instances": []}
+    rows = [_cluster(one, (addresses or {}).get(one["site"], {})) for one in clusters]
+    for row in rows:
+        # If no site is on hosts, no host can report the instances: that is not a failure.
+        findings += [
+            f"site {row['site']}: {problem}"
+            for problem in row["problems"]
+            if row["known"] or sites or problem in row["address_problems"]
+        ]
+        findings += _expiring({**row, "host": f"site {row['site']}"}, certificate_days)
+    found: dict[str, Any] = {"clusters": rows} if rows else {}
     return {
         "healthy": not findings,
         "findings": findings,
         "hosts": hosts,
         "locations": registry["locations"],
         "instances": registry["instances"],
+        **found,
     }
 
 
@@ -54,8 +71,11 @@ def registry_table(report: Mapping[str, Any]) -> list[str]:
         ("location", "state", "store", "to copy", "bytes", "oldest", "failing")
     ]
     locations += [_location_row(location) for location in report["locations"]]
-    lines = [*_aligned(hosts), "", *_aligned(locations), ""]
+    lines = [*_aligned(hosts), "", *_clusters(report), *_aligned(locations), ""]
     if not report["findings"]:
+        unknown = [one["status"] for one in report.get("clusters", []) if not one["known"]]
+        if unknown:
+            return [*lines, "No site is on hosts, so ask an instance:", *unknown]
         return [*lines, "The registry is healthy."]
     return lines + [f"! {finding}" for finding in report["findings"]]
 
@@ -79,6 +99,51 @@ def _host(name: str, answer: Mapping[str, Any], site: str) -> dict[str, Any]:
         },
         "problems": list(answer["problems"]),
     }
+
+
+def _cluster(cluster: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a site on a cluster, of which other hosts and the registry report."""
+    instances = cluster["instances"]
+    address_problems = list(answer.get("problems", []))
+    if answer and "problems" not in answer:
+        cause = " ".join(str(answer.get("msg") or "no result").split())
+        address_problems = [f"its address could not be checked: {cause}"]
+    return {
+        "site": cluster["site"],
+        "namespace": cluster["namespace"],
+        "known": cluster["known"],
+        "status": cluster["status"],
+        "versions": sorted({one["version"] for one in instances}),
+        "bundles": sorted({one["bundle"] for one in instances if one["bundle"]}),
+        "instances": instances,
+        "certificates": {
+            endpoint: _expiry(served) for endpoint, served in answer.get("certificates", {}).items()
+        },
+        "address_problems": address_problems,
+        "problems": [*cluster["problems"], *address_problems],
+    }
+
+
+def _clusters(report: Mapping[str, Any]) -> list[str]:
+    """Return the table of sites on clusters, and an empty line; nothing if there are none."""
+    rows: list[tuple[str, ...]] = [
+        ("cluster site", "namespace", "version", "bundle", "instances", "healthy", "certificate")
+    ]
+    for cluster in report.get("clusters", []):
+        ends = [found["ends"][:10] for found in cluster["certificates"].values()]
+        unknown = not cluster["known"] and not cluster["address_problems"]
+        rows.append(
+            (
+                cluster["site"],
+                cluster["namespace"],
+                ", ".join(cluster["versions"]) or "-",
+                ", ".join(value[:SHOWN] for value in cluster["bundles"]) or "-",
+                str(len(cluster["instances"])) if cluster["known"] else "unknown",
+                "unknown" if unknown else "no" if cluster["problems"] else "yes",
+                min(ends, default="-"),
+            )
+        )
+    return [*_aligned(rows), ""] if len(rows) > 1 else []
 
 
 def _expiry(served: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -47,6 +47,20 @@ class Cluster:
     def location(self) -> str:
         """The location that the site writes to; empty if it has none."""
         return self.locations[0] if self.locations else ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the attributes, and the commands of kubectl for the site, for playbooks."""
+        deployments = " ".join(self.deployments)
+        registry = next(iter(self.deployments))
+        in_namespace = f"kubectl --namespace {self.namespace}"
+        return {
+            **asdict(self),
+            "location": self.location,
+            "apply": f"kubectl apply -k {self.directory}",
+            "stop": f"{in_namespace} scale deployment {deployments} --replicas=0",
+            "status": f"{in_namespace} exec deployment/{registry} -- atoll status",
+            "delete": f"kubectl delete namespace {self.namespace}",
+        }
 
     def has(self, instance: Instance) -> bool:
         """Return whether an instance runs on the cluster.
@@ -97,16 +111,22 @@ def running(cluster: Cluster, instances: Sequence[Instance]) -> list[Instance]:
     return [one for one in instances if cluster.has(one) and not one["lost"]]
 
 
-def problems(
-    cluster: Cluster, alive: Sequence[Instance], bundles: Sequence[str], version: str
+def running_sentence(cluster: Cluster, alive: Sequence[Instance]) -> str:
+    """Return a sentence that names the running instances of a cluster; empty without any."""
+    if not alive:
+        return ""
+    return f"Instances of site {cluster.site} are running: {', '.join(map(_name, alive))}."
+
+
+def bundle_problems(
+    cluster: Cluster, alive: Sequence[Instance], bundles: Sequence[str]
 ) -> list[str]:
-    """Return one sentence for each difference between a cluster's instances and the inventory.
+    """Return one sentence for each reason why a cluster does not count as having a bundle.
 
     Args:
         cluster: The cluster.
         alive: Its running instances.
         bundles: The fingerprints of the bundles that the instances may have.
-        version: The version of the hosts of other sites.
     """
     if not alive:
         return ["no instance is running"]
@@ -124,10 +144,15 @@ def problems(
     others = [_name(one) for one in alive if one.get("bundle") and one["bundle"] not in bundles]
     if others:
         found.append(f"another bundle than the inventory's is loaded by {', '.join(others)}")
-    old = [f"{_name(one)} ({one['version']})" for one in alive if one["version"] != version]
-    if old:
-        found.append(f"another version than that of the hosts ({version}) runs: {', '.join(old)}")
     return found
+
+
+def version_problems(alive: Sequence[Instance], version: str) -> list[str]:
+    """Return a sentence if instances run another version than the hosts of other sites."""
+    others = [f"{_name(one)} ({one['version']})" for one in alive if one["version"] != version]
+    if not others:
+        return []
+    return [f"another version than that of the hosts ({version}) runs: {', '.join(others)}"]
 
 
 def store_problems(alive: Sequence[Instance], location: str) -> list[str]:
