@@ -452,6 +452,50 @@ def test_the_sites_on_clusters_are_listed_for_an_unknown_one(playbook, mixed, na
     assert "sites of the inventory are: us, eu." in playbook.output
 
 
+# status.yml
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+def test_the_status_has_each_cluster_as_the_registry_and_its_address_report_it(
+    playbook, mixed, example, tmp_path, healthy
+):
+    reduced = example if healthy else bundle_without_location(example, "usstorage")
+    registry = {"instances": pods("eu", reduced), "locations": [], "problems": []}
+    reported = {"units": {}, "problems": [], "version": "0.2.0", "registry": registry}
+    address = {"cluster": {"site": "eu"}, "problems": [] if healthy else ["registry: refused"]}
+    file = tmp_path / "status.json"
+
+    status, records = playbook.run(
+        "status",
+        mixed,
+        status_host=reported,
+        status_clusters={"results": [address]},
+        atoll_status_file=str(file),
+    )
+
+    report = json.loads(file.read_text())
+    assert (status == 0) == healthy, playbook.output
+    assert not actions(records, "eu-cluster")
+    assert [one["bundles"] for one in report["clusters"]] == [[bundle_fingerprint(reduced)]]
+    expected = "another bundle than the inventory's is loaded by"
+    assert report["findings"] == (
+        []
+        if healthy
+        else [
+            f"site eu: {expected} eu-registry-pod, eu-replication-pod",
+            "site eu: registry: refused",
+        ]
+    )
+
+
+def test_the_status_of_a_registry_without_any_host_names_the_commands_of_pods(playbook, mixed):
+    status, records = playbook.run("status", {"atoll_kubernetes": mixed["atoll_kubernetes"]})
+
+    assert status != 0
+    assert not records
+    assert "docs/how-to/kubernetes.md" in playbook.output
+
+
 def test_no_secret_is_printed(playbook, mixed, example):
     _, records = playbook.run("site", mixed, *CHECK, **read(*pods("eu", example)))
 
