@@ -6,6 +6,7 @@ import sys
 import kubernetes_validate
 import pytest
 import yaml
+from ansible_collections.atoll.registry.plugins.filter.bundle import bundle_fingerprint
 from kubernetes_sites import (
     EXPECTED,
     IMAGE,
@@ -277,10 +278,9 @@ def test_the_fingerprint_of_the_bundle_is_the_one_that_the_registry_reports(tmp_
     bundle = module("bundle").Bundle(config, "", "")
     (tmp_path / "config.yaml").write_text(bundle.files["config.yaml"])
     loaded = pytest.importorskip("atoll.config").load({}, tmp_path)
+    combined = pytest.importorskip("atoll.config.fingerprint").combined
 
-    assert module("fingerprint").bundle_fingerprint(bundle.deployed_config) == (
-        module("fingerprint").combined(loaded.fingerprint)
-    )
+    assert bundle_fingerprint(bundle.deployed_config) == combined(loaded.fingerprint)
 
 
 def test_pods_show_the_fingerprint_of_their_bundle():

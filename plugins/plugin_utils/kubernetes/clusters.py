@@ -7,10 +7,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.atoll.registry.plugins.filter.bundle import bundle_fingerprint
 from ansible_collections.atoll.registry.plugins.plugin_utils.kubernetes.bundle import Bundle
-from ansible_collections.atoll.registry.plugins.plugin_utils.kubernetes.fingerprint import (
-    bundle_fingerprint,
-)
 from ansible_collections.atoll.registry.plugins.plugin_utils.kubernetes.site import Site
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.inventory import (
     Host,
