@@ -110,4 +110,14 @@ def test_the_unit_waits_for_pods_longer_than_they_may_take_to_stop():
 
     assert int(timeout) > sum(seconds)
     assert "\nYaml=atoll.yaml\n" in unit
-    assert "podman kube play --replace --wait atoll-migrate.yaml" in unit
+
+
+def test_the_unit_names_the_container_of_the_migration():
+    """With --wait, podman 5.4 fails if it plays only a Job."""
+    files = render()
+    (job,) = pods(files, "atoll-migrate").values()
+    name = job["metadata"]["name"]
+
+    unit = files["podman/atoll.kube"]
+    assert f"podman wait {name}-pod-{container(job)['name']}\n" in unit
+    assert "--wait" not in unit

@@ -123,10 +123,7 @@ def _unit(site: Site, running: Mapping[str, Any]) -> list[str]:
     grace = max((spec["terminationGracePeriodSeconds"] for spec in specs), default=0)
     name = site.resource()
     return [
-        f"# An example. Copy it and {name}.yaml to /etc/containers/systemd, with mode 0600.",
-        "# Before the first start and each upgrade, run",
-        f"#   podman kube play --replace --wait {name}-{MIGRATION}.yaml",
-        f"# and then `systemctl daemon-reload` and `systemctl restart {name}`.",
+        *_instructions(name),
         "[Unit]",
         f"Description=Site {site.name} of the Atoll registry",
         "Wants=network-online.target",
@@ -145,4 +142,17 @@ def _unit(site: Site, running: Mapping[str, Any]) -> list[str]:
         "",
         "[Install]",
         "WantedBy=multi-user.target",
+    ]
+
+
+def _instructions(name: str) -> list[str]:
+    migration = f"{name}-{MIGRATION}"
+    return [
+        "# An example, which needs podman with crun and catatonit. Copy it and",
+        f"# {name}.yaml to /etc/containers/systemd, both with mode 0600. Before the first",
+        "# start and each upgrade, migrate the database. The second command must print 0:",
+        f"#   podman kube play --replace {migration}.yaml",
+        f"#   podman wait {migration}-pod-{MIGRATION}",
+        f"#   podman kube down {migration}.yaml",
+        f"# Then run `systemctl daemon-reload` and `systemctl restart {name}`.",
     ]

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.atoll.registry.plugins.plugin_utils.kubernetes.documents import Object
-from ansible_collections.atoll.registry.plugins.plugin_utils.kubernetes.site import PREFIX, Site
+from ansible_collections.atoll.registry.plugins.plugin_utils.kubernetes.site import (
+    PREFIX,
+    REGISTRY,
+    Site,
+)
 
 METRICS_PORT = 9091
 METRICS_LABEL = f"{PREFIX}/metrics"
@@ -18,6 +22,9 @@ _SPOOL_DIRECTORY = "/var/spool/atoll"
 _READABLE = 0o444
 _CHECK = ["atoll", "healthcheck", "--alive"]
 _STARTUP_SECONDS = 2
+# Measured: 0.3 MiB in each component, and 62 MiB in the registry while it receives as many large
+# bodies of the API as it accepts at the same time.
+_REGISTRY_TMP, _WORKER_TMP = "128Mi", "32Mi"
 
 
 def pod_template(
@@ -128,7 +135,7 @@ def probes(site: Site, port: str) -> Object:
 
 
 def _volumes(site: Site, component: str) -> list[Object]:
-    size = "128Mi" if component == "registry" else "32Mi"
+    size = _REGISTRY_TMP if component == REGISTRY else _WORKER_TMP
     return [
         secret_volume("bundle", site.resource("bundle"), items=site.bundle.items),
         {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": size}},
