@@ -111,6 +111,15 @@ def test_obsolete_files_are_removed_and_changed_ones_replaced(directory):
 _MIRROR_AND_PASSWORD = ("mirror-deployment.yaml", "initial-superuser-secret.yaml")
 
 
+def test_the_mode_of_a_directory_with_other_content_is_kept(directory):
+    directory.build.mkdir(parents=True, mode=0o755)
+    status, output = directory.play()
+
+    assert status == 0, output
+    assert directory.modes()[directory.build] == 0o755
+    assert directory.modes()[directory.build / "us"] == 0o700
+
+
 def test_files_that_were_not_rendered_are_never_removed(directory):
     mine = directory.build / "us/mine.txt"
     mine.parent.mkdir(parents=True)

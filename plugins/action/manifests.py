@@ -89,13 +89,12 @@ def _check(clusters: Clusters, directory: Path, accepted: set[str]) -> dict[str,
 def _files(directory: Path, documents: list[Document]) -> dict[str, Any]:
     """Return the options of the module that writes files, which only this user can read."""
     owner = {"owner": _name(pwd.getpwuid, os.geteuid()), "group": _name(grp.getgrgid, os.getegid())}
-    folders = {directory / document.path for document in documents}
-    wanted = sorted({directory.parent, directory, *(path.parent for path in folders)})
-    missing = [path for path in reversed(directory.parent.parents) if not path.exists()]
+    # The modes of existing directories above that of the site are not ours to change.
+    missing = [path for path in reversed(directory.parents) if not path.exists()]
+    folders = sorted({(directory / document.path).parent for document in documents})
     return {
         "directories": [
-            *({"path": str(path), "mode": "0755", **owner} for path in missing),
-            *({"path": str(path), "mode": "0700", **owner} for path in wanted),
+            {"path": str(path), "mode": "0700", **owner} for path in [*missing, *folders]
         ],
         "files": [
             {
