@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg2
 from atoll.db.pool import Database, Parameters
+from atoll.db.statement import Statement
 from psycopg2.extras import DictCursor
 
 _SAFETY_SECONDS = 120.0
@@ -207,11 +208,11 @@ class StoppingDatabase(Database):
         connection.cursor_factory = _StoppingCursor
         return connection
 
-    def run(self, sql: str, parameters: Parameters = None) -> list[Any]:
+    def run(self, sql: str | Statement, parameters: Parameters = None) -> list[Any]:
         if Operation.current() is None:
             return super().run(sql, parameters)
         with self.transaction() as cursor:
-            cursor.execute(sql, parameters)
+            cursor.execute(sql.sql if isinstance(sql, Statement) else sql, parameters)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager

@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg2.errors
 import pytest
 from atoll.db.pool import DatabaseUnavailable
+from atoll.db.statement import Statement
 from atoll.names import Digest
 from atoll.placement.delete_queue import queue_lengths
 from atoll.placement.tasks import Tasks
@@ -202,8 +203,8 @@ def test_a_manifest_that_references_a_just_collected_blob_is_refused(
     """The collector runs between the look-up of the blobs and the insertion of the manifest."""
     database, run = client.site.services.database, client.site.services.database.run
 
-    def run_after_collection(sql: str, parameters: object = None) -> list[object]:
-        if "INSERT INTO manifest " in sql:
+    def run_after_collection(sql: str | Statement, parameters: object = None) -> list[object]:
+        if isinstance(sql, str) and "INSERT INTO manifest " in sql:
             collector(client.site).collect_blobs()
         return run(sql, parameters)  # type: ignore[arg-type]
 
