@@ -48,19 +48,19 @@ PODS = [instance("pod-1"), instance("pod-2", "replication")]
 
 def report(*instances, bundles=("new",), location="", **variables):
     reported = {"version": "0.2.0", "instances": [instance("us-1", site="us"), *instances]}
-    (found,) = cluster_reports(GROUPS, hostvars(**variables), reported, bundles, location)
+    (found,) = cluster_reports({}, GROUPS, hostvars(**variables), reported, bundles, location)
     return found
 
 
 def test_an_inventory_without_clusters_has_none():
     groups = {"atoll_sites": ["us-1"]}
 
-    assert cluster_sites(groups, hostvars()) == []
-    assert cluster_reports(groups, hostvars(), {}, []) == []
+    assert cluster_sites({}, groups, hostvars()) == []
+    assert cluster_reports({}, groups, hostvars(), {}, []) == []
 
 
 def test_a_cluster_has_the_defaults_of_its_role():
-    (found,) = cluster_sites(GROUPS, hostvars())
+    (found,) = cluster_sites({}, GROUPS, hostvars())
 
     assert found["namespace"] == "atoll"
     assert found["directory"] == "build/kubernetes/eu"
@@ -73,6 +73,7 @@ def test_a_cluster_has_the_defaults_of_its_role():
 
 def test_a_cluster_has_the_names_that_the_inventory_sets():
     (found,) = cluster_sites(
+        {},
         GROUPS,
         hostvars(
             kubernetes_name="quay",
@@ -143,7 +144,7 @@ def test_an_instance_that_cannot_use_a_store_is_named_with_the_cause():
 
 @pytest.mark.parametrize("reported", [{}, {"failed": True, "msg": "no container"}, None])
 def test_instances_that_are_unknown_count_as_a_problem(reported):
-    (found,) = cluster_reports(GROUPS, hostvars(), reported, ["new"])
+    (found,) = cluster_reports({}, GROUPS, hostvars(), reported, ["new"])
 
     assert found["known"] is False
     assert found["problems"] == ["no host of a site reports its instances"]

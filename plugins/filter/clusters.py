@@ -14,23 +14,33 @@ from ansible_collections.atoll.registry.plugins.plugin_utils.clusters import (
     store_problems,
     version_problems,
 )
+from jinja2 import pass_context
 
 _Groups = Mapping[str, Sequence[str]]
 _Hostvars = Mapping[str, Mapping[str, Any]]
 
 
-def cluster_sites(groups: _Groups, hostvars: _Hostvars) -> list[dict[str, Any]]:
+@pass_context
+def cluster_sites(
+    context: Mapping[str, Any], groups: _Groups, hostvars: _Hostvars
+) -> list[dict[str, Any]]:
     """Return the sites on clusters in the order of the inventory.
 
     Args:
+        context: The variables of the host that the filter runs for.
         groups: The hosts of each group.
         hostvars: The variables of each host.
     """
-    found = [read_cluster(host, hostvars[host]) for host in groups.get(GROUP, [])]
+    found = [
+        read_cluster(host, hostvars[host], _bundle(context, hostvars[host]))
+        for host in groups.get(GROUP, [])
+    ]
     return [one.as_dict() for one in found]
 
 
-def cluster_reports(
+@pass_context
+def cluster_reports(  # noqa: PLR0917 - arguments of a filter have no names
+    context: Mapping[str, Any],
     groups: _Groups,
     hostvars: _Hostvars,
     reported: Any,
@@ -40,6 +50,7 @@ def cluster_reports(
     """Return the sites on clusters with what their instances report.
 
     Args:
+        context: The variables of the host that the filter runs for.
         groups: The hosts of each group.
         hostvars: The variables of each host.
         reported: The result of the module instance_info; without instances if it failed.
@@ -51,7 +62,7 @@ def cluster_reports(
     version = str(reported["version"]) if known else ""
     reports = []
     for host in groups.get(GROUP, []):
-        cluster = read_cluster(host, hostvars[host])
+        cluster = read_cluster(host, hostvars[host], _bundle(context, hostvars[host]))
         alive = running(cluster, instances)
         found = ["no host of a site reports its instances"]
         if known:
@@ -73,6 +84,16 @@ def cluster_reports(
             }
         )
     return reports
+
+
+def _bundle(context: Mapping[str, Any], variables: Mapping[str, Any]) -> Any:
+    """Return the bundle, which is the same for all sites.
+
+    Templates in the variables of another host do not know hostvars, so the bundle of the host that
+    the filter runs for is preferred.
+    """
+    own = context.get("registry_config")
+    return variables.get("registry_config") if own is None else own
 
 
 class FilterModule:

@@ -71,12 +71,13 @@ class Cluster:
         return bool(self.location) and list(instance["preference"][:1]) == [self.location]
 
 
-def read_cluster(host: str, variables: Mapping[str, Any]) -> Cluster:
+def read_cluster(host: str, variables: Mapping[str, Any], bundle: Any) -> Cluster:
     """Return the cluster that a host of the inventory stands for.
 
     Args:
         host: The name of the host.
         variables: Its variables, without the defaults of roles.
+        bundle: The bundle of all sites.
     """
     name = str(variables.get("kubernetes_name") or _NAME)
     site = str(variables.get("registry_site") or "")
@@ -88,15 +89,14 @@ def read_cluster(host: str, variables: Mapping[str, Any]) -> Cluster:
         locations=tuple(map(str, preference if isinstance(preference, list) else [])),
         namespace=str(variables.get("kubernetes_namespace") or name),
         directory=f"{folder}/{site}",
-        deployments={f"{name}-{role}": role for role in _roles(variables)},
+        deployments={f"{name}-{role}": role for role in _roles(variables, plain(bundle))},
         address=str(variables.get("kubernetes_address") or ""),
         port=int(variables.get("kubernetes_https_port") or HTTPS_PORT),
     )
 
 
-def _roles(variables: Mapping[str, Any]) -> list[str]:
+def _roles(variables: Mapping[str, Any], bundle: Any) -> list[str]:
     """Return the roles of instances that run at a site, as on hosts."""
-    bundle = plain(variables.get("registry_config"))
     keys = bundle if isinstance(bundle, Mapping) else {}
     roles = ["registry"]
     if boolean(keys.get("FEATURE_STORAGE_REPLICATION", False), strict=False):
