@@ -68,6 +68,7 @@ DEMONSTRATION = _of_lab("demonstration", "1")
 # Built on demand for tests.
 CLIENTS = _of_lab("clients", "13")
 ENGINES = _of_lab("engines", "13")
+BENCHMARK = _of_lab("benchmark", "13")
 OTHER_STORES = (_of_lab("swift-store", "13"), _of_lab("azure-store", "3"))
 
 # The slowest builds come first, which minimizes the total time of parallel builds.
@@ -92,7 +93,7 @@ _AT_ONCE = 2
 
 def build(steps: Steps, names: list[str] | None = None) -> None:
     """Build the images whose inputs changed: those of the lab, or only the given ones."""
-    known = {image.name: image for image in (*ON_BASE, CLIENTS, ENGINES, *OTHER_STORES)}
+    known = {image.name: image for image in (*ON_BASE, CLIENTS, ENGINES, BENCHMARK, *OTHER_STORES)}
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise LabError(f"no such image: {', '.join(unknown)}; the images are: {', '.join(known)}")
@@ -110,7 +111,7 @@ def _build(steps: Steps, wanted: list[Image]) -> None:
 
 def remove() -> None:
     """Remove the archives, and the built images that no container uses."""
-    for image in (*ON_BASE, CLIENTS, ENGINES, *OTHER_STORES):
+    for image in (*ON_BASE, CLIENTS, ENGINES, BENCHMARK, *OTHER_STORES):
         _remove(image.tag)
     # An unnamed image can be removed only after the images that are based on it.
     while sum([_remove(identity) for identity in _unnamed()]):
