@@ -17,7 +17,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header 
 COVERAGE = COVERAGE_FILE=.cache/coverage/$(1) pytest $(SELECTION) --cov --cov-report= --cov-fail-under=0
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint docs unit collection ansible-versions integration coverage image-tests security fuzz screenshots benchmark molecule
+.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint docs unit collection ansible-versions integration coverage image-tests security fuzz screenshots benchmark bench molecule
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -107,6 +107,9 @@ screenshots: images ## write a screenshot of each page of the panel to .cache/sc
 
 benchmark: images ## measure task planning, claims and copies
 	pytest --quiet --capture=no app/tests/integration/bench_*.py
+
+bench: setup ## compare the speed with docker-registry and the limits; ONLY=PART
+	@PYTHONPATH=app:molecule/lab python -m tests.benchmark $(if $(ONLY),--only $(ONLY)) $(ARGUMENTS)
 
 molecule: images ## test deployments on machines with systemd
 	$(INSIDE) molecule test $(SCENARIOS)

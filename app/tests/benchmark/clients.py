@@ -1,0 +1,121 @@
+"""Pushes and pulls with real clients, and the programs that set the limits."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+
+from .arena import WORK, Arena, Finished
+from .concurrent_push import Work
+from .content import MANIFEST_TYPE, Image
+from .errors import BenchmarkError
+from .registry import Server, auth_file
+
+_BUCKET = "limit"
+# The bytes are sent as fast as the store accepts them: without a hash of each part.
+_RCLONE = (
+    "rclone",
+    "copy",
+    "--s3-chunk-size=8Mi",
+    "--s3-upload-cutoff=8Mi",
+    "--s3-use-unsigned-payload=true",
+    "--s3-no-check-bucket",
+)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How long the store and the hash need for the files of an image.
+
+    Attributes:
+        put: seconds of rclone to put them into the store.
+        get: seconds of rclone to get them again.
+        sha256sum: seconds of sha256sum.
+    """
+
+    put: float
+    get: float
+    sha256sum: float
+
+
+class Clients:
+    """The clients of one part, with a bucket for rclone.
+
+    Args:
+        arena: the network and its programs.
+        servers: the registries that are pushed to.
+    """
+
+    def __init__(self, arena: Arena, servers: list[Server]) -> None:
+        self._arena = arena
+        self._pulled = arena.work / "pulled"
+        logins = arena.work / "auth.json"
+        logins.touch(mode=0o600)
+        logins.write_text(auth_file(servers))
+        self._environment = {"REGISTRY_AUTH_FILE": str(WORK / logins.name)}
+
+    def push(self, server: Server, image: Image, tag: str) -> Finished:
+        """Push an image with skopeo, which sends its layers one after another."""
+        source = f"oci:{WORK / image.shape.name}"
+        words = ("--dest-tls-verify=false", source, _reference(server, image, tag))
+        return self._skopeo(*words)
+
+    def pull(self, server: Server, image: Image, tag: str) -> Finished:
+        """Pull an image with skopeo into a directory."""
+        shutil.rmtree(self._pulled, ignore_errors=True)
+        target = f"dir:{WORK / self._pulled.name}"
+        pulled = self._skopeo("--src-tls-verify=false", _reference(server, image, tag), target)
+        shutil.rmtree(self._pulled)
+        return pulled
+
+    def push_at_once(self, server: Server, image: Image, tag: str) -> Finished:
+        """Push an image with several layers at the same time, as podman and docker do."""
+        repository = repository_of(image)
+        # Only a token with both actions permits a push.
+        authorization = server.bearer(repository, "pull,push").get("Authorization", "")
+        work = Work(
+            server.host,
+            repository,
+            tag,
+            authorization,
+            [(blob.digest, str(blob.path)) for blob in image.blobs],
+            image.manifest.decode(),
+            MANIFEST_TYPE,
+        )
+        file = self._arena.directory / "push.json"
+        file.touch(mode=0o600)
+        file.write_text(work.as_json())
+        done = self._arena.run_module("concurrent_push", str(file))
+        return Finished(done.output, float(done.output), done.processor)
+
+    def measure_limit(self, image: Image, *, get: bool = False) -> Limit:
+        """Measure what no registry can fall below that sends and hashes all bytes in turn."""
+        self._arena.store.create_bucket(_BUCKET)
+        environment = self._arena.rclone_environment()
+        source, target = str(WORK / image.shape.name / "blobs/sha256"), f"store:{_BUCKET}"
+        put = self._arena.run([*_RCLONE, source, target], environment).seconds
+        got = 0.0
+        if get:
+            words = [*_RCLONE, target, str(WORK / self._pulled.name)]
+            got = self._arena.run(words, environment).seconds
+            shutil.rmtree(self._pulled)
+        files = [str(WORK / blob.path.relative_to(self._arena.work)) for blob in image.blobs]
+        hashed = self._arena.run(["sha256sum", *files])
+        for line, blob in zip(hashed.output.splitlines(), image.blobs, strict=True):
+            if not blob.digest.endswith(line.split()[0]):
+                raise BenchmarkError(f"{blob.path} does not have its digest")
+        self._arena.store.remove_bucket(_BUCKET)
+        return Limit(put, got, hashed.seconds)
+
+    def _skopeo(self, *words: str) -> Finished:
+        command = ["skopeo", "--insecure-policy", "copy", "--quiet", *words]
+        return self._arena.run(command, self._environment)
+
+
+def repository_of(image: Image) -> str:
+    """Return the repository to which an image is pushed."""
+    return f"admin/{image.shape.name}"
+
+
+def _reference(server: Server, image: Image, tag: str) -> str:
+    return f"docker://{server.host}/{repository_of(image)}:{tag}"

@@ -1,0 +1,137 @@
+"""A site by itself: its start, its memory, and its distance from the database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..container_processes import processes_of, program, proportional_bytes
+from .clients import Clients
+from .content import IMAGE_A, IMAGE_C, MEBIBYTE, Image
+from .docker_registry import running_docker_registry
+from .errors import BenchmarkError
+from .measure_requests import running_servers
+from .operations import (
+    ATOLL,
+    BLOB,
+    BY_DIGEST,
+    BY_TAG,
+    DELAY,
+    IDLE,
+    LOADED,
+    PASSWORD_TOKEN,
+    START,
+    START_DEPLOYED,
+    far_name,
+    pull_name,
+    push_name,
+)
+from .registry import Server
+from .session import Session
+
+_PROXY_PORT = 6432
+# Seconds after a start or a load before memory is measured, and between two measurements.
+_SETTLE, _INTERVAL = 30, 1
+
+
+def measure_start(session: Session) -> None:
+    """Measure how long the registry takes to serve with an existing database."""
+    with session.sites.running(worker=False) as site:
+        for number, targets in session.each_round(START, [START, START_DEPLOYED]):
+            for what in targets:
+                site.stop()
+                start = site.start(*(["registry-nomigrate"] if what == START_DEPLOYED else []))
+                figures = {"seconds": start.command, "seconds of process": start.process}
+                session.record("start", what, ATOLL, number, figures)
+
+
+def measure_memory(session: Session) -> None:
+    """Measure the memory of a site with its worker, before and after it had load."""
+    with running_servers(session, "load", ()) as requests:
+        site = requests.servers[ATOLL]
+        with running_docker_registry(session.arena) as other:
+            _measure_memory(session, IDLE, [site, other])
+        image = Image(session.arena.work, IMAGE_A)
+        clients = Clients(session.arena, [site])
+        end = time.monotonic() + session.load_seconds
+        number = 0
+        while time.monotonic() < end:
+            session.show(f"load, {max(end - time.monotonic(), 0):.0f} s left")
+            for operation in (BY_TAG, BY_DIGEST, BLOB, PASSWORD_TOKEN):
+                requests.load(operation)
+            image.renew()
+            clients.push_at_once(site, image, f"r{number}")
+            clients.pull(site, image, f"r{number}")
+            number += 1
+        image.remove()
+        _measure_memory(session, LOADED, [site])
+
+
+def _measure_memory(session: Session, what: str, servers: list[Server]) -> None:
+    session.show(f"{what}: waiting {_SETTLE} s")
+    time.sleep(_SETTLE)
+    for number in range(session.rounds):
+        time.sleep(_INTERVAL)
+        for server in servers:
+            session.record("memory", what, server.name, number, _memory(server))
+
+
+def _memory(server: Server) -> dict[str, float]:
+    """Return the proportional set size in MiB, in total, and by container and program."""
+    figures = {"MiB": 0.0}
+    for index, container in enumerate(server.containers):
+        role = ("registry", "worker")[index]
+        for process in processes_of(container.process):
+            mebibytes = proportional_bytes(process) / MEBIBYTE
+            figures["MiB"] += mebibytes
+            name = f"{role}: {program(process)}"
+            figures[name] = figures.get(name, 0.0) + mebibytes
+    return figures
+
+
+def measure_far(session: Session) -> None:
+    """Measure a push and a pull of many layers with a delay between Atoll and PostgreSQL."""
+    with (
+        _running_proxy(session) as set_delay,
+        session.sites.running(
+            database_port=_PROXY_PORT, keys=session.sites.variant.far_keys
+        ) as site,
+    ):
+        image = Image(session.arena.work, IMAGE_C)
+        clients = Clients(session.arena, [site])
+        for number in range(session.rounds):
+            session.show(f"push and pull C, round {number + 1} of {session.rounds}")
+            for delay in (0.0, DELAY) if number % 2 == 0 else (DELAY, 0.0):
+                set_delay(delay)
+                image.renew()
+                tag = f"r{number}-{delay:g}".replace(".", "-")
+                pushed = clients.push(site, image, tag)
+                clients.pull(site, image, tag)
+                pulled = clients.pull(site, image, tag)
+                for what, done in ((push_name(IMAGE_C), pushed), (pull_name(IMAGE_C), pulled)):
+                    figures = {"seconds": done.seconds}
+                    session.record("far", far_name(what, delay), ATOLL, number, figures)
+        image.remove()
+
+
+@contextmanager
+def _running_proxy(session: Session) -> Iterator[Callable[[float], None]]:
+    """Run the proxy until the block ends, and yield a function that sets its delay in seconds."""
+    words = (str(_PROXY_PORT), "5432")
+    with session.arena.running_module("delay_proxy", *words) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        to_proxy, from_proxy = process.stdin, process.stdout
+
+        def set_delay(seconds: float) -> None:
+            to_proxy.write(f"{seconds}\n")
+            to_proxy.flush()
+            if not from_proxy.readline():
+                raise BenchmarkError("the proxy that delays the database has ended")
+            # What is on its way still has the old delay.
+            time.sleep(_INTERVAL)
+
+        if not from_proxy.readline():
+            raise BenchmarkError("the proxy that delays the database does not listen")
+        yield set_delay
