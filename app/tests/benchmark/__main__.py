@@ -156,8 +156,6 @@ def _directory(parts: list[str]) -> Iterator[Path]:
             " measure other parts with ONLY=PART"
         )
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=CACHE) as directory:
-        # The image's user reads its bundle there.
-        Path(directory).chmod(0o711)
         yield Path(directory)
 
 

@@ -18,7 +18,7 @@ from .session import Session
 def measure_as_shipped(session: Session) -> None:
     """Measure manifests by tag, and pushes of a small image."""
     with running_servers(session, "as-shipped", (DOCKER_REGISTRY,)) as requests:
-        requests.measure((BY_TAG,))
+        requests.measure(BY_TAG)
     with ExitStack() as stack:
         servers = running_registries(session, stack, (DOCKER_REGISTRY,))
         Pushes(session, "as-shipped", servers).push_and_pull(IMAGE_A)

@@ -48,19 +48,21 @@ class Requests:
         self.servers = servers
         self._image = image
 
-    def measure(
-        self, operations: Sequence[Operation], connections: Sequence[int] = CONNECTIONS
-    ) -> None:
-        """Measure operations in turn, each with all of its servers."""
-        for operation in operations:
-            servers = [name for name in operation.targets if name in self.servers]
-            for name in servers:
-                self._warm_up(operation, self.servers[name])
-            for count in connections:
-                what = operation.name(count)
-                for number, targets in self._session.each_round(what, servers):
-                    for name in targets:
-                        self._measure(operation, self.servers[name], count, number)
+    def measure(self, *operations: Operation) -> None:
+        """Measure operations with all of their servers in the same rounds."""
+        pairs = [
+            (operation, self.servers[name])
+            for operation in operations
+            for name in operation.targets
+            if name in self.servers
+        ]
+        for operation, server in pairs:
+            self._warm_up(operation, server)
+        for count in CONNECTIONS:
+            what = " and ".join(operation.name(count) for operation in operations)
+            for number, ordered in self._session.each_round(what, pairs):
+                for operation, server in ordered:
+                    self._measure(operation, server, count, number)
 
     def load(self, operation: Operation) -> None:
         """Send requests to Atoll without a measurement."""
@@ -151,16 +153,18 @@ def _responses(site: Server, image: Image) -> dict[str, Response]:
 def measure_manifests(session: Session) -> None:
     """Measure manifests by tag and by digest."""
     with running_servers(session, "manifests", (DOCKER_REGISTRY, BARE)) as requests:
-        requests.measure(MANIFESTS)
+        for operation in MANIFESTS:
+            requests.measure(operation)
 
 
 def measure_blobs(session: Session) -> None:
     """Measure redirects of blobs."""
     with running_servers(session, "blobs", (DOCKER_REGISTRY, BARE)) as requests:
-        requests.measure(BLOBS)
+        for operation in BLOBS:
+            requests.measure(operation)
 
 
 def measure_tokens(session: Session) -> None:
     """Measure tokens, in the same rounds as the bare application."""
     with running_servers(session, "tokens", (BARE,)) as requests:
-        requests.measure(TOKENS)
+        requests.measure(*TOKENS)

@@ -48,12 +48,12 @@ def measure_start(session: Session) -> None:
 
 def measure_memory(session: Session) -> None:
     """Measure the memory of a site with its worker, before and after it had load."""
+    with session.sites.running() as site, running_docker_registry(session.arena) as other:
+        _measure_memory(session, IDLE, [site, other])
     with running_servers(session, "load", ()) as requests:
-        site = requests.servers[ATOLL]
-        with running_docker_registry(session.arena) as other:
-            _measure_memory(session, IDLE, [site, other])
+        loaded = requests.servers[ATOLL]
         image = Image(session.arena.work, IMAGE_A)
-        clients = Clients(session.arena, [site])
+        clients = Clients(session.arena, [loaded])
         end = time.monotonic() + session.load_seconds
         number = 0
         while time.monotonic() < end:
@@ -61,11 +61,11 @@ def measure_memory(session: Session) -> None:
             for operation in (BY_TAG, BY_DIGEST, BLOB, PASSWORD_TOKEN):
                 requests.load(operation)
             image.renew()
-            clients.push_at_once(site, image, f"r{number}")
-            clients.pull(site, image, f"r{number}")
+            clients.push_at_once(loaded, image, f"r{number}")
+            clients.pull(loaded, image, f"r{number}")
             number += 1
         image.remove()
-        _measure_memory(session, LOADED, [site])
+        _measure_memory(session, LOADED, [loaded])
 
 
 def _measure_memory(session: Session, what: str, servers: list[Server]) -> None:

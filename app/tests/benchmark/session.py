@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .arena import Arena
 from .atoll_site import AtollSites
@@ -11,6 +12,9 @@ from .meter import Meter
 from .operations import ATOLL
 from .registry import Server
 from .results import Results, Sample
+from .rounds import alternate
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -50,14 +54,8 @@ class Session:
         """Add a sample to the results."""
         self.results.add(Sample(part, what, target, number, dict(figures)))
 
-    def each_round(self, what: str, targets: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    def each_round(self, what: str, targets: Sequence[_T]) -> Iterator[tuple[int, list[_T]]]:
         """Yield the number of each round, and the targets in an order that alternates."""
         for number in range(self.rounds):
             self.show(f"{what}, round {number + 1} of {self.rounds}")
             yield number, alternate(targets, number)
-
-
-def alternate(targets: Sequence[str], number: int) -> list[str]:
-    """Return targets in the order of a round, so that each is first as often as the others."""
-    first = number % len(targets)
-    return [*targets[first:], *targets[:first]]

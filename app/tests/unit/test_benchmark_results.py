@@ -13,6 +13,7 @@ from ..benchmark.operations import ATOLL, BARE, BY_TAG, DOCKER_REGISTRY, LIMIT
 from ..benchmark.page import render
 from ..benchmark.report import comparisons, goal_rows, site_rows
 from ..benchmark.results import Results, Sample, Series, Spread
+from ..benchmark.rounds import alternate
 from ..benchmark.tables import print_tables
 
 TAG = BY_TAG.name(16)
@@ -88,6 +89,13 @@ def test_difference_is_taken_within_rounds() -> None:
 
 def test_results_survive_a_file(results: Results) -> None:
     assert Results.from_json(results.as_json()) == results
+
+
+def test_each_target_is_first_as_often_as_the_others() -> None:
+    orders = [alternate(["a", "b", "c"], number) for number in range(6)]
+
+    assert [order[0] for order in orders] == ["a", "b", "c"] * 2
+    assert all(sorted(order) == ["a", "b", "c"] for order in orders)
 
 
 def test_goal_compares_in_its_direction() -> None:
