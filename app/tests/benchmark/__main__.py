@@ -22,14 +22,16 @@ from errors import LabError
 from progress import Steps
 
 from ..integration.services import podman_client, remove_leftovers
-from .arena import Arena
+from .arena import POSTGRES_IMAGE, REDIS_IMAGE, TOOLS_IMAGE, Arena
 from .atoll_site import AtollSites, Variant
 from .errors import BenchmarkError
+from .image_ids import held_images
 from .machine import busy_share, describe_machine, describe_programs
 from .page import render
 from .parts import PARTS
 from .results import Results
 from .session import Session
+from .store import STORE_IMAGE
 from .tables import print_tables
 
 _PAGE = REPOSITORY / "docs/reference/benchmarks.md"
@@ -44,24 +46,43 @@ def main() -> int:
     """Run the command line, and return the exit status."""
     arguments = _parser().parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        if arguments.read:
-            results = Results.from_json(json.loads(arguments.read.read_text()))
-        else:
-            results = _measure(arguments)
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(results.as_json(), indent=1))
-    except (BenchmarkError, LabError) as error:
-        sys.stderr.write(f"\n{error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted.\n")
-        return 130
-    print_tables(results)
+    if arguments.read is not None:
+        results, status = _read(arguments.read), 0
+    else:
+        results = Results()
+        status = _measure_and_save(arguments, results)
+    if results.samples:
+        print_tables(results)
+    if status:
+        return status
     if arguments.page or _is_complete(results, arguments):
         _PAGE.write_text(render(results))
         sys.stdout.write(f"{_PAGE.relative_to(REPOSITORY)}: written\n")
     return 0
+
+
+def _read(file: Path) -> Results:
+    try:
+        return Results.from_json(json.loads(file.read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.exit(f"{file} does not have the results of `make bench`: {error}")
+
+
+def _measure_and_save(arguments: argparse.Namespace, results: Results) -> int:
+    """Measure, write the results even if they are incomplete, and return the exit status."""
+    status = 0
+    try:
+        _measure(arguments, results)
+    except (BenchmarkError, LabError) as error:
+        sys.stderr.write(f"\n{error}\n")
+        status = 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted.\n")
+        status = 130
+    if results.samples:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(results.as_json(), indent=1))
+    return status
 
 
 def _interrupt(*_signal: object) -> NoReturn:
@@ -85,10 +106,10 @@ def _variant(arguments: argparse.Namespace) -> Variant:
     return Variant(keys=keys, far_keys=far_keys, environment=dict(arguments.env), **changes)
 
 
-def _measure(arguments: argparse.Namespace) -> Results:
+def _measure(arguments: argparse.Namespace, results: Results) -> None:
+    """Add the measurements to results; also those before an error."""
     wanted = [name for name in PARTS if name in (arguments.only or PARTS)]
     variant = _variant(arguments)
-    results = Results()
     with Steps() as steps, alone("benchmark"):
         results.machine = describe_machine()
         _warn_if_busy(steps, results)
@@ -96,11 +117,10 @@ def _measure(arguments: argparse.Namespace) -> Results:
         with podman_client() as client:
             remove_leftovers(client)
         with _directory(wanted) as directory:
-            arena = Arena(directory, _rclone())
-            with arena.running():
+            tags = (variant.image, STORE_IMAGE, TOOLS_IMAGE, POSTGRES_IMAGE, REDIS_IMAGE)
+            with held_images(tags) as ids, Arena(directory, _rclone(), ids).running() as arena:
                 sites = AtollSites(arena, variant)
                 _measure_parts(arguments, steps, arena, sites, results, wanted)
-    return results
 
 
 def _measure_parts(

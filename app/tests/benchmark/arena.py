@@ -22,9 +22,10 @@ from commands import REPOSITORY, wait_until
 
 from .containers import start
 from .errors import BenchmarkError
-from .store import ENDPOINT, REGION, ObjectStore
+from .store import ENDPOINT, REGION, STORE_IMAGE, ObjectStore
 
 TOOLS_IMAGE = "localhost/atoll-benchmark:13"
+POSTGRES_IMAGE, REDIS_IMAGE = "localhost/atoll-postgres:dev", "localhost/atoll-redis:dev"
 # The directory of the images' files in the container of the clients.
 WORK = Path("/work")
 _POSTGRES_PORT, _REDIS_PORT = 5432, 6379
@@ -58,9 +59,11 @@ class Arena:
     Args:
         directory: the directory for all files of the run.
         rclone: the program rclone.
+        images: the ids of images by their tags.
     """
 
-    def __init__(self, directory: Path, rclone: Path) -> None:
+    def __init__(self, directory: Path, rclone: Path, images: Mapping[str, str]) -> None:
+        self.images = images
         self.directory = directory
         self.work = directory / "work"
         self.work.mkdir(parents=True)
@@ -72,7 +75,7 @@ class Arena:
     def running(self) -> Iterator[Arena]:
         """Run the servers until the block ends."""
         tools = start(
-            TOOLS_IMAGE,
+            self.images[TOOLS_IMAGE],
             options=(
                 f"--volume={self.work}:{WORK}",
                 f"--volume={self._rclone}:/usr/local/bin/rclone:ro",
@@ -84,13 +87,13 @@ class Arena:
         containers = [tools]
         try:
             self.postgres = start(
-                "localhost/atoll-postgres:dev",
+                self.images[POSTGRES_IMAGE],
                 _POSTGRES,
                 options=(self.network, "--entrypoint=" + '["/bin/bash", "-c"]'),
             )
             containers.append(self.postgres)
             self.redis = start(
-                "localhost/atoll-redis:dev",
+                self.images[REDIS_IMAGE],
                 *("redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""),
                 options=(self.network,),
             )
@@ -111,7 +114,11 @@ class Arena:
             self._store = None
         if self._store is None:
             self._store = ObjectStore(
-                self.network, self.address, self.directory, tcp_nodelay=tcp_nodelay
+                self.images[STORE_IMAGE],
+                self.network,
+                self.address,
+                self.directory,
+                tcp_nodelay=tcp_nodelay,
             )
             self._store.wait()
         return self._store

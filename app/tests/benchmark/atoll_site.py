@@ -24,6 +24,7 @@ from .operations import ATOLL
 from .registry import Server
 from .store import HOST, PORT
 
+RELEASED = "localhost/atoll-registry:dev"
 USERNAME = "admin"
 _PORT, _WORKER_PORT = 8080, 9092
 # The user of the image, who must be able to read the bundle.
@@ -45,7 +46,7 @@ class Variant:
         environment: environment variables of the containers.
     """
 
-    image: str = "localhost/atoll-registry:dev"
+    image: str = RELEASED
     keys: Mapping[str, object] = field(default_factory=dict)
     far_keys: Mapping[str, object] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -128,7 +129,7 @@ class AtollSites:
             uri = self._arena.database_uri(self._template)
             stack = self._write_bundle("template", uri, "template", {})
             words = words_to_start(
-                self.variant.image,
+                self._arena.images[self.variant.image],
                 "migrate",
                 options=_options(self._arena, self.variant, stack),
             )
@@ -192,6 +193,7 @@ class Site(Server):
         self._variant = variant
         self._stack = stack
         self._arena = arena
+        self.image = arena.images[variant.image]
 
     def start(self, *words: str) -> Start:
         """Start the registry, wait until it is healthy, and return how long that took.
@@ -200,7 +202,7 @@ class Site(Server):
             words: the command instead of the default of the image.
         """
         options = _options(self._arena, self._variant, self._stack)
-        words_of_podman = words_to_start(self._variant.image, *words, options=options)
+        words_of_podman = words_to_start(self.image, *words, options=options)
         began = time.perf_counter()
         with subprocess.Popen(
             [*PODMAN, *words_of_podman],
@@ -227,8 +229,7 @@ class Site(Server):
         """Start the replication worker, which also does the maintenance."""
         options = _options(self._arena, self._variant, self._stack)
         port = f"--env=ATOLL_OPERATIONS_PORT={_WORKER_PORT}"
-        image = self._variant.image
-        worker = start(image, "replication", options=(*options, port))
+        worker = start(self.image, "replication", options=(*options, port))
         self.containers.append(worker)
         own = Server("worker", _WORKER_PORT, self.address, [worker])
         wait_until("the worker is healthy", lambda: own.answers("/health/instance"))

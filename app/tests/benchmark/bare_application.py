@@ -29,14 +29,13 @@ _NOT_COPIED = {"connection", "content-length", "date", "server", "transfer-encod
 
 @contextmanager
 def running_bare_application(
-    arena: Arena, site: Site, image: str, responses: Mapping[str, Response]
+    arena: Arena, site: Site, responses: Mapping[str, Response]
 ) -> Iterator[Server]:
     """Run the application until the block ends.
 
     Args:
         arena: the network.
         site: the registry whose configuration of nginx is used.
-        image: the image of that registry.
         responses: the responses of the registry by the kind of path, "manifests" and "blobs".
     """
     directory = arena.directory / "bare"
@@ -46,7 +45,7 @@ def running_bare_application(
     (directory / "responses.json").write_text(json.dumps(describe(responses)))
     (directory / "server.py").write_text(_SERVER.read_text())
     container = start(
-        image,
+        site.image,
         "/bare/server.py",
         options=(
             arena.network,

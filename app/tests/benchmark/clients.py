@@ -11,7 +11,6 @@ from .content import MANIFEST_TYPE, Image
 from .errors import BenchmarkError
 from .registry import Server, auth_file
 
-_BUCKET = "limit"
 # The bytes are sent as fast as the store accepts them: without a hash of each part.
 _RCLONE = (
     "rclone",
@@ -31,11 +30,13 @@ class Limit:
         put: seconds of rclone to put them into the store.
         get: seconds of rclone to get them again.
         sha256sum: seconds of sha256sum.
+        processor: the processor time of sha256sum in seconds.
     """
 
     put: float
     get: float
     sha256sum: float
+    processor: float
 
 
 class Clients:
@@ -49,6 +50,7 @@ class Clients:
     def __init__(self, arena: Arena, servers: list[Server]) -> None:
         self._arena = arena
         self._pulled = arena.work / "pulled"
+        self._bucket: str | None = None
         logins = arena.work / "auth.json"
         logins.touch(mode=0o600)
         logins.write_text(auth_file(servers))
@@ -90,9 +92,12 @@ class Clients:
 
     def measure_limit(self, image: Image, *, get: bool = False) -> Limit:
         """Measure what no registry can fall below that sends and hashes all bytes in turn."""
-        self._arena.store.create_bucket(_BUCKET)
+        if self._bucket is None:
+            self._bucket = "limit"
+            self._arena.store.create_bucket(self._bucket)
         environment = self._arena.rclone_environment()
-        source, target = str(WORK / image.shape.name / "blobs/sha256"), f"store:{_BUCKET}"
+        source = str(WORK / image.shape.name / "blobs/sha256")
+        target = f"store:{self._bucket}/{image.manifest_digest.removeprefix('sha256:')}"
         put = self._arena.run([*_RCLONE, source, target], environment).seconds
         got = 0.0
         if get:
@@ -104,8 +109,13 @@ class Clients:
         for line, blob in zip(hashed.output.splitlines(), image.blobs, strict=True):
             if not blob.digest.endswith(line.split()[0]):
                 raise BenchmarkError(f"{blob.path} does not have its digest")
-        self._arena.store.remove_bucket(_BUCKET)
-        return Limit(put, got, hashed.seconds)
+        return Limit(put, got, hashed.seconds, hashed.processor)
+
+    def free(self) -> None:
+        """Give the space of rclone's files back."""
+        if self._bucket is not None:
+            self._arena.store.remove_bucket(self._bucket)
+            self._bucket = None
 
     def _skopeo(self, *words: str) -> Finished:
         command = ["skopeo", "--insecure-policy", "copy", "--quiet", *words]

@@ -61,10 +61,14 @@ class Container:
         podman("rm", "--force", "--time=0", "--volumes", "--ignore", self.identity)
 
 
+def labels() -> tuple[str, ...]:
+    """Return the options with which every later run finds and removes what this one left."""
+    return (f"--label={LABEL}", f"--label={OWNER}={owner_label()}")
+
+
 def words_to_start(image: str, *words: str, options: tuple[str, ...] = ()) -> list[str]:
     """Return the words of podman that start a container in the background."""
-    labels = (f"--label={LABEL}", f"--label={OWNER}={owner_label()}")
-    return ["run", "--detach", *labels, *options, image, *words]
+    return ["run", "--detach", *labels(), *options, image, *words]
 
 
 def start(image: str, *words: str, options: tuple[str, ...] = ()) -> Container:

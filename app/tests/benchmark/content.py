@@ -18,6 +18,7 @@ _LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 # Clients compress a layer that does not begin like this; none of them reads further.
 _GZIP = bytes.fromhex("1f8b0800000000000003")
 _BLOCK = 4 * MEBIBYTE
+_CHANGING = 32
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,36 @@ class Shape:
 IMAGE_A = Shape("a", "A", (40, 30, 10, 1))
 IMAGE_B = Shape("b", "B", (120, 100, 80, 50, 6))
 IMAGE_C = Shape("c", "C", (5,) * 20)
+
+
+class Layer:
+    """The file of a layer, of which only the last bytes change.
+
+    The state of the hash before them is kept, so that a large layer gets a new digest at once.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self._length = size - _CHANGING
+        self._hash = hashlib.sha256()
+        block = os.urandom(_BLOCK)
+        with path.open("wb") as file:
+            for offset in range(0, self._length, _BLOCK):
+                piece = block[: self._length - offset]
+                if not offset:
+                    piece = _GZIP + piece[len(_GZIP) :]
+                file.write(piece)
+                self._hash.update(piece)
+
+    def renew(self) -> None:
+        """Change the layer, and name its file after its digest."""
+        tail = os.urandom(_CHANGING)
+        with self.path.open("r+b") as file:
+            file.seek(self._length)
+            file.write(tail)
+        digest = self._hash.copy()
+        digest.update(tail)
+        self.path = self.path.rename(self.path.with_name(digest.hexdigest()))
 
 
 @dataclass(frozen=True)
@@ -76,7 +107,7 @@ class Image:
         self._blobs.mkdir(parents=True)
         (self.directory / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
         self._layers = [
-            _write_layer(self._blobs / f"new-{number}", size * MEBIBYTE)
+            Layer(self._blobs / f"new-{number}", size * MEBIBYTE)
             for number, size in enumerate(shape.layers)
         ]
         self.blobs: list[Blob] = []
@@ -108,16 +139,18 @@ class Image:
 
     def renew(self) -> None:
         """Change all blobs, so that no registry has any of them."""
+        kept = {layer.path for layer in self._layers}
         for old in self.directory.glob("blobs/sha256/*"):
-            if old not in self._layers:
+            if old not in kept:
                 old.unlink()
-        self._layers = [self._renew_layer(path) for path in self._layers]
+        for layer in self._layers:
+            layer.renew()
         config = json.dumps({"os": "linux", "architecture": "amd64", "id": os.urandom(16).hex()})
         self.blobs = [
             self._add(config.encode(), _CONFIG_TYPE),
             *(
                 Blob(path, _LAYER_TYPE, f"sha256:{path.name}", path.stat().st_size)
-                for path in self._layers
+                for path in (layer.path for layer in self._layers)
             ),
         ]
         manifest = self._add(self.manifest, MANIFEST_TYPE)
@@ -128,24 +161,8 @@ class Image:
         """Remove the files."""
         shutil.rmtree(self.directory)
 
-    def _renew_layer(self, path: Path) -> Path:
-        """Change the first bytes of a layer, and name it after its digest."""
-        with path.open("r+b") as file:
-            file.write(_GZIP + os.urandom(32))
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return path.rename(self._blobs / digest)
-
     def _add(self, data: bytes, media_type: str) -> Blob:
         digest = hashlib.sha256(data).hexdigest()
         path = self._blobs / digest
         path.write_bytes(data)
         return Blob(path, media_type, f"sha256:{digest}", len(data))
-
-
-def _write_layer(path: Path, size: int) -> Path:
-    block = os.urandom(min(size, _BLOCK))
-    with path.open("wb") as file:
-        for offset in range(0, size, len(block)):
-            file.write(block[: size - offset])
-    return path

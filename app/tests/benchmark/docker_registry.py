@@ -53,7 +53,7 @@ def running_docker_registry(arena: Arena) -> Iterator[Server]:
     file.write_text(json.dumps(configuration))
     command = "exec docker-registry serve /config.yml >/tmp/log 2>&1"
     options = (arena.network, f"--volume={file}:/config.yml:ro")
-    container = start(TOOLS_IMAGE, "bash", "-c", command, options=options)
+    container = start(arena.images[TOOLS_IMAGE], "bash", "-c", command, options=options)
     server = Server(DOCKER_REGISTRY, _PORT, arena.address, [container])
     try:
         wait_until("docker-registry answers", lambda: server.answers("/v2/"))

@@ -106,7 +106,7 @@ def _push_processor(results: Results) -> Spread | None:
     what = push_name(IMAGE_B)
     now = results.ratio(
         Series("push", what, ATOLL, "cpu registry"),
-        Series("push", what, LIMIT, "sha256sum per GB"),
+        Series("push", what, LIMIT, "cpu sha256sum"),
     )
     return now and now.scaled(_SHA256SUM_BEFORE / _PUSH_BEFORE)
 

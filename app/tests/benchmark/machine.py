@@ -11,6 +11,7 @@ from pathlib import Path
 from commands import REPOSITORY, podman
 
 from .arena import Arena
+from .atoll_site import RELEASED
 
 _PACKAGES = ("docker-registry", "skopeo", "wrk")
 _BUSY_SECONDS = 2.0
@@ -34,9 +35,10 @@ def describe_programs(arena: Arena, image: str) -> dict[str, str]:
     words = ["dpkg-query", "--show", "--showformat=${Package} ${Version}, ", *_PACKAGES]
     packages = arena.run(words).output
     rclone = arena.run(["rclone", "version"]).output.split()[1]
-    identity = podman("image", "inspect", "--format", "{{.Id}}", image).strip()
+    # Another image may be of another commit.
+    commit = f"{_commit()}, " if image == RELEASED else ""
     return {
-        "Atoll": f"{_commit()}, image {identity[:12]}",
+        "Atoll": f"{commit}image {arena.images[image][:12]}",
         "programs": f"{packages}rclone {rclone}, Ceph {arena.store.version()}",
     }
 

@@ -39,10 +39,10 @@ class Pushes:
         self._servers = servers
         self._clients = Clients(session.arena, list(servers.values()))
 
-    def push_and_pull(self, shape: Shape, *, limit: bool = True) -> None:
+    def push_and_pull(self, shape: Shape) -> None:
         """Push an image with skopeo and pull it again."""
         image = Image(self._session.arena.work, shape)
-        targets = [*self._servers, *([LIMIT] if limit else [])]
+        targets = [*self._servers, LIMIT]
         for number, order in self._session.each_round(push_name(shape), targets):
             image.renew()
             tag = f"r{number}"
@@ -53,6 +53,7 @@ class Pushes:
                 server = self._servers[target]
                 self._time(image, push_name(shape), server, number, tag, self._clients.push)
                 self._time(image, pull_name(shape), server, number, tag, self._clients.pull)
+        self._clients.free()
         image.remove()
 
     def push_at_once(self, shape: Shape) -> None:
@@ -68,6 +69,7 @@ class Pushes:
                     continue
                 push = self._clients.push_at_once
                 self._time(image, what, self._servers[target], number, f"r{number}", push)
+        self._clients.free()
         image.remove()
 
     def push_large(self, shape: Shape) -> None:
@@ -82,7 +84,7 @@ class Pushes:
                     continue
                 server = self._servers[target]
                 self._time(image, what, server, number, f"r{number}", self._clients.push)
-            self._session.arena.store.free_deleted()
+            self._clients.free()
         image.remove()
 
     def _limit(self, image: Image, what: str, number: int, pull: str | None = None) -> None:
@@ -91,7 +93,7 @@ class Pushes:
             "seconds": limit.put + limit.sha256sum,
             "put": limit.put,
             "sha256sum": limit.sha256sum,
-            "sha256sum per GB": limit.sha256sum / (image.size / _GIGABYTE),
+            "cpu sha256sum": limit.processor / (image.size / _GIGABYTE),
         }
         self._session.record(self._part, what, LIMIT, number, figures)
         if pull is not None:

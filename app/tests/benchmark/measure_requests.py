@@ -132,10 +132,7 @@ def running_servers(session: Session, part: str, names: Sequence[str]) -> Iterat
             clients.push(server, image, _TAG)
         if BARE in names:
             responses = _responses(site, image)
-            variant = session.sites.variant
-            servers[BARE] = stack.enter_context(
-                running_bare_application(arena, site, variant.image, responses)
-            )
+            servers[BARE] = stack.enter_context(running_bare_application(arena, site, responses))
         yield Requests(session, part, servers, image)
 
 

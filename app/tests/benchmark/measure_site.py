@@ -32,7 +32,7 @@ from .session import Session
 
 _PROXY_PORT = 6432
 # Seconds after a start or a load before memory is measured, and between two measurements.
-_SETTLE, _INTERVAL = 30, 1
+_SETTLE, _INTERVAL = 20, 1
 
 
 def measure_start(session: Session) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from . import report
-from .operations import ATOLL, BARE, DOCKER_REGISTRY
+from .operations import ATOLL, BARE, DOCKER_REGISTRY, IDLE, LOADED
 from .results import Results, Series
 
 _INTRODUCTION = """\
@@ -38,6 +38,12 @@ cannot measure it. It was recorded once, at its commit 0d6b721dc: 2.0 times dock
 manifests by tag, 4.9 times for redirects of blobs, 1.2 to 1.3 times for pushes, and 1.0 to 1.1
 times for pulls.
 """
+_MEMORY = """\
+## Memory by program
+
+Proportional set size in MiB of all processes of a program. "registry" is the container of the
+registry with its supervisor and its web processes, "worker" that of the replication worker.
+"""
 _DETAILS = """\
 ## Requests in detail
 
@@ -61,6 +67,8 @@ def render(results: Results) -> str:
         _CNCF,
         "## A site by itself\n",
         _table(("", "median", "range"), report.site_rows(results)),
+        _MEMORY,
+        _table(("program", "idle", "after load"), _memory_rows(results)),
         _DETAILS,
         _table(
             ("request", "server", "per second", "p50 ms", "p99 ms", "CPU", "CPU of services"),
@@ -84,6 +92,19 @@ def _ratio_rows(results: Results) -> Iterator[Sequence[str]]:
                 row.limit,
                 row.processor,
             )
+
+
+def _memory_rows(results: Results) -> Iterator[Sequence[str]]:
+    programs = dict.fromkeys(
+        name
+        for sample in results.samples
+        if sample.part == "memory" and sample.target == ATOLL
+        for name in sample.figures
+        if name != "MiB"
+    )
+    for name in programs:
+        states = (results.spread(Series("memory", what, ATOLL, name)) for what in (IDLE, LOADED))
+        yield (name, *(report.number(state) for state in states))
 
 
 def _request_rows(results: Results) -> Iterator[Sequence[str]]:

@@ -14,7 +14,7 @@ from commands import wait_until
 
 from .containers import Container, start
 
-IMAGE = "localhost/atoll-object-store:18"
+STORE_IMAGE = "localhost/atoll-object-store:18"
 PORT = 7480
 # Not the registries' host: Atoll sends the bytes itself if clients would send their token to the
 # store.
@@ -28,6 +28,7 @@ class ObjectStore:
     """A store with one user and a bucket for each registry.
 
     Args:
+        image: its image.
         network: the option of podman that selects the network.
         address: an address of the network that this machine can reach.
         directory: a directory for its files.
@@ -35,7 +36,9 @@ class ObjectStore:
             the acknowledgement of the previous one.
     """
 
-    def __init__(self, network: str, address: str, directory: Path, *, tcp_nodelay: bool) -> None:
+    def __init__(
+        self, image: str, network: str, address: str, directory: Path, *, tcp_nodelay: bool
+    ) -> None:
         self.access_key, self.secret_key = os.urandom(10).hex(), os.urandom(20).hex()
         self.tcp_nodelay = tcp_nodelay
         files = directory / "store"
@@ -43,7 +46,7 @@ class ObjectStore:
         (files / "access_key").write_text(self.access_key)
         (files / "secret_key").write_text(self.secret_key)
         self.container: Container = start(
-            IMAGE,
+            image,
             options=(
                 network,
                 f"--security-opt=seccomp={_write_seccomp(files)}",
@@ -67,10 +70,6 @@ class ObjectStore:
         """Remove a bucket and give its space back at once."""
         words = ("bucket", "rm", f"--bucket={name}", "--purge-objects", "--bypass-gc")
         self._administer(*words)
-
-    def free_deleted(self) -> None:
-        """Give the space of deleted objects back at once, and not minutes later."""
-        self._administer("gc", "process", "--include-all")
 
     def version(self) -> str:
         """Return the version of Ceph."""

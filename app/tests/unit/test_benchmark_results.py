@@ -142,7 +142,7 @@ def test_tokens_are_related_to_the_bare_application() -> None:
 def test_processor_time_of_a_push_is_related_to_that_of_the_hash() -> None:
     # As recorded before, on a machine that is half as fast.
     atoll = Sample("push", PUSH_B, ATOLL, 0, {"seconds": 1, "cpu registry": 10.4})
-    limit = Sample("push", PUSH_B, LIMIT, 0, {"seconds": 1, "sha256sum per GB": 4.02})
+    limit = Sample("push", PUSH_B, LIMIT, 0, {"seconds": 1, "cpu sha256sum": 4.02})
 
     assert outcome("CPU per pushed GB, B", [atoll, limit]) == ("1.00", "no")
 
