@@ -71,17 +71,18 @@ ENGINES = _of_lab("engines", "13")
 BENCHMARK = _of_lab("benchmark", "13")
 OTHER_STORES = (_of_lab("swift-store", "13"), _of_lab("azure-store", "3"))
 
+REGISTRY = Image(
+    "registry",
+    "localhost/atoll-registry:dev",
+    ".",
+    "app/Containerfile",
+    ("app", "pyproject.toml", "requirements.lock"),
+    archived=True,
+)
 # The slowest builds come first, which minimizes the total time of parallel builds.
 ON_BASE = (
     _of_lab("object-store", "18"),
-    Image(
-        "registry",
-        "localhost/atoll-registry:dev",
-        ".",
-        "app/Containerfile",
-        ("app", "pyproject.toml", "requirements.lock"),
-        archived=True,
-    ),
+    REGISTRY,
     _of_lab("machine", "13"),
     _service("postgres", "roles/postgres/files"),
     _service("redis", "roles/redis/files"),
