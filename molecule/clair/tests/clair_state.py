@@ -26,7 +26,7 @@ class ClairState:
     def share(self) -> None:
         """Let each server know the images that another one indexed."""
         manifests = f"--directory={_DIRECTORY}/manifests"
-        extract = f"tar --extract --skip-old-files --no-overwrite-dir --no-same-owner {manifests}"
+        extract = f"tar --extract --skip-old-files --no-same-owner {manifests}"
         for source in self._machines:
             archive = source.run(f"tar --create {manifests} . | base64")
             for target in self._machines:
