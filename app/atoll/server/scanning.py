@@ -27,8 +27,9 @@ _PRUNE_SECONDS = 3600
 _NOTIFICATION_SECONDS = 5
 # Seconds after which the connection for notifications is checked, or replaced.
 _LISTENER_SECONDS = 5.0
-# How much longer the backfill rests after a range than the range took.
-_REST_OF_BACKFILL = 4
+# How much longer the backfill rests after a range than the range took. It still requests scans much
+# faster than they run.
+_REST_OF_BACKFILL = 50
 
 
 class ScanningThreads:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -65,13 +66,19 @@ def running_clair(state: Path, environment: dict[str, str]) -> Iterator[str]:
     """Run a replay server in a process of its own, and yield its URL."""
     command = [sys.executable, "-m", "tests.clair.replay", "--host=127.0.0.1", f"--state={state}"]
     command += [f"--key={base64.b64encode(KEY).decode()}", f"--control=delay={CLAIR_SECONDS}"]
-    with free_ports(1) as (port,):
-        process = subprocess.Popen([*command, f"--port={port}"], env=environment)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
-            process.wait()
+    with ExitStack() as stack:
+        with free_ports(1) as (port,):
+            process = subprocess.Popen([*command, f"--port={port}"], env=environment)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            wait_until("the replay server listens", lambda: listens(port))
+        yield f"http://127.0.0.1:{port}"
+
+
+def listens(port: int) -> bool:
+    """Return whether a server accepts connections at a port."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")
