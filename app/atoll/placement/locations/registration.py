@@ -6,8 +6,13 @@ from collections.abc import Iterable
 
 from atoll.db.pool import Database
 
+# In the order of the bundle, in which locations are listed. A conflict alone would take a number of
+# the sequence at each start.
 _REGISTER = """
-INSERT INTO imagestoragelocation (name) SELECT unnest(%(names)s::text[])
+INSERT INTO imagestoragelocation (name)
+SELECT name FROM unnest(%(names)s::text[]) WITH ORDINALITY AS given (name, position)
+WHERE NOT EXISTS (SELECT FROM imagestoragelocation l WHERE l.name = given.name)
+ORDER BY position
 ON CONFLICT (name) DO NOTHING
 """
 
