@@ -8,6 +8,7 @@ import pytest
 
 from ..integration.conftest import cheap_passwords, make_database, services, template
 from ..integration.services import Services
+from .pods import mounted_bundle, running_pod
 from .protocol import Registry
 from .running import RunningImage, running_image, write_bundle
 
@@ -36,6 +37,19 @@ def image(
         services, make_database(services, template), tmp_path_factory.mktemp("image")
     )
     with running_image(services, stack) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def pod(
+    services: Services,
+    template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RunningImage]:
+    """One instance as a pod of a cluster runs it, for all tests that only send requests to it."""
+    directory = tmp_path_factory.mktemp("pod")
+    mounted = mounted_bundle(services, make_database(services, template), directory)
+    with running_pod(services, mounted, directory) as running:
         yield running
 
 

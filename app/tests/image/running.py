@@ -25,11 +25,23 @@ from ..integration.site import PASSWORD, SUPERUSER, bundle
 IMAGE = os.environ.get("ATOLL_TEST_IMAGE", "localhost/atoll-registry:dev")
 PODMAN = (str(NAMESPACE), "podman")
 # The options of the collection's units.
-CONFINED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
+_UNIT = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
+# A pod on OpenShift: a user id that /etc/passwd lacks, with group 0. An emptyDir has the mode 0777.
+POD_USER = 1_000_680_000
+POD = (
+    *_UNIT,
+    f"--user={POD_USER}:0",
+    "--passwd=false",
+    "--read-only-tmpfs=false",
+    "--tmpfs=/tmp:mode=0777",
+)
+# With ATOLL_TEST_POD, all tests run the image as a pod does.
+RUNS_PODS = bool(os.environ.get("ATOLL_TEST_POD"))
+CONFINED = POD if RUNS_PODS else _UNIT
 # Registry without TLS, registry with TLS, metrics and health of the instance.
 _PORTS = (8080, 8443, 9091)
-# The image's user, who must be able to read the bundle.
-USER = 1001
+# The user of the container, who must be able to read the bundle.
+USER = POD_USER if RUNS_PODS else 1001
 
 
 @dataclass
@@ -59,9 +71,14 @@ class RunningImage:
         """Return the container's output so far."""
         return podman("logs", str(self.container.id)).stdout
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the container, as `podman exec` does."""
-        return podman("exec", str(self.container.id), *words)
+    def run(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command in the container, as `podman exec` does.
+
+        Args:
+            words: the command.
+            text: its standard input.
+        """
+        return podman("exec", "--interactive", str(self.container.id), *words, input=text)
 
     def session(self) -> requests.Session:
         """Return an HTTP client that trusts the registry and its stores."""

@@ -9,7 +9,7 @@ import pytest
 from atoll import exit_codes
 
 from ..integration.services import Services
-from .running import RunningImage, run_once, write_bundle
+from .running import USER, RunningImage, run_once, write_bundle
 
 
 def test_help_needs_no_bundle_and_lists_every_command(services: Services) -> None:
@@ -22,7 +22,7 @@ def test_help_needs_no_bundle_and_lists_every_command(services: Services) -> Non
 def test_shell_starts_a_shell(services: Services) -> None:
     answer = run_once(services, None, "shell", text="id -u; atoll --version; exit 3\n")
     assert answer.returncode == 3
-    assert answer.stdout.splitlines()[0] == "1001"
+    assert answer.stdout.splitlines()[0] == str(USER)
     assert answer.stdout.splitlines()[1].startswith("atoll ")
 
 

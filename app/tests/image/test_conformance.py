@@ -24,10 +24,19 @@ from .protocol import (
     sha256,
     sha512,
 )
+from .running import RunningImage
 
 DUMMY = sha256(b"hello world")
 KIND_A, KIND_B = "application/vnd.nhl.peanut.butter.bagel", "application/vnd.nba.strawberry.jam"
 NONDISTRIBUTABLE = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+
+
+@pytest.fixture(params=["http", "tls", "pod"])
+def registry(request: pytest.FixtureRequest, image: RunningImage, pod: RunningImage) -> Registry:
+    """A client with a repository of its own: of a container as on a host, and of a pod."""
+    running = pod if request.param == "pod" else image
+    url = running.tls_url if request.param == "tls" else running.url
+    return Registry(url, running.authority, running.username, running.password)
 
 
 def descriptor(media_type: str, data: bytes, hashed: Callable[[bytes], str] = sha256, **more):

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from ..integration.services import Services
-from .running import CONFINED, RunningImage, podman, push_blob, running_image, write_bundle
+from .running import (
+    CONFINED,
+    RUNS_PODS,
+    RunningImage,
+    podman,
+    push_blob,
+    running_image,
+    write_bundle,
+)
 
 
 @pytest.mark.parametrize("scheme", ["url", "tls_url"])
@@ -53,6 +61,7 @@ def test_nginx_sends_the_files_of_the_panels_pages(image: RunningImage, scheme: 
         assert answer.headers["ETag"]
 
 
+@pytest.mark.skipif(RUNS_PODS, reason="the command chooses no user")
 def test_the_documented_command_is_sufficient(
     services: Services, database: str, tmp_path: Path
 ) -> None:
