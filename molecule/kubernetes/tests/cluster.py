@@ -1,4 +1,4 @@
-"""A machine on which `podman kube play` runs the rendered manifests of one site."""
+"""Machines on which `podman kube play` runs the rendered manifests of their site."""
 
 import json
 import shlex
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from commands import IMAGES, podman
+from commands import podman
 from definition import Lab, Machine, Site
 from site_machine import SiteMachine
 
@@ -17,20 +17,20 @@ _UNITS = "/etc/containers/systemd"
 _HEALTHY_SECONDS = 180
 
 
-class Cluster(SiteMachine):
-    """The machine of one site, with its rendered manifests."""
+class ClusterMachine(SiteMachine):
+    """A machine of a site, with the rendered manifests of the site."""
 
     def __init__(self, lab: Lab, machine: Machine, location: str, manifests: Path) -> None:
         super().__init__(lab, Site(machine.name.partition("-")[0], [machine], location))
-        self.name = self.site.name
-        self._manifests = manifests / self.name / "podman"
+        self.name = machine.name
+        self._manifests = manifests / self.site.name / "podman"
 
-    def load_image(self) -> str:
-        """Load the image of the registry, and return it as NAME@sha256:DIGEST."""
-        with (IMAGES / "registry.tar").open("rb") as archive:
+    def load_image(self, archive: Path) -> str:
+        """Load an image of the registry, and return it as NAME@sha256:DIGEST."""
+        with archive.open("rb") as stream:
             loaded = subprocess.run(
                 [*self._ssh, "sudo podman load --quiet"],
-                stdin=archive,
+                stdin=stream,
                 capture_output=True,
                 text=True,
                 check=True,
@@ -41,10 +41,16 @@ class Cluster(SiteMachine):
         ).strip()
 
     def copy_manifests(self) -> None:
-        """Copy the rendered files to the machine, as the Quadlet unit says."""
+        """Copy the rendered files to the machine, as the Quadlet unit says.
+
+        Instances report the names of their hosts, which are made different here.
+        """
         for path in sorted(self._manifests.iterdir()):
             target = f"{_UNITS}/{path.name}"
-            self.run(f"install -m 0600 /dev/stdin {target}", given=path.read_text())
+            text = path.read_text().replace(
+                f"hostname: {self.site.name}-", f"hostname: {self.name}-"
+            )
+            self.run(f"install -m 0600 /dev/stdin {target}", given=text)
 
     def migrate(self) -> None:
         """Play the Job that migrates the database, and wait until it has ended."""
@@ -79,10 +85,17 @@ class Cluster(SiteMachine):
 
     def fingerprints(self) -> dict[str, str]:
         """Return the fingerprint of the bundle of each instance, by its host."""
+        return {one["hostname"]: one["bundle"] for one in self._instances()}
+
+    def versions(self) -> set[str]:
+        """Return the versions of the instances of all sites."""
+        return {one["version"] for one in self._instances()}
+
+    def _instances(self) -> list[dict[str, Any]]:
         # The exit code is 1 while instances have different bundles.
         shown = self.execute("registry", "sh", "-c", "atoll status --json || true")
-        status: dict[str, Any] = json.loads(shown)
-        return {one["hostname"]: one["bundle"] for one in status["instances"]}
+        found: list[dict[str, Any]] = json.loads(shown)["instances"]
+        return found
 
 
 def convert(files: list[Path], bundle: Path, image: str) -> str:

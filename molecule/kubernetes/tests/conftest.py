@@ -15,8 +15,8 @@ import pytest
 import requests
 import yaml
 from clients import Clients
-from cluster import Cluster, convert
-from commands import REPOSITORY, wait_until
+from cluster import ClusterMachine, convert
+from commands import IMAGES, REPOSITORY, wait_until
 from definition import Lab
 from images import REGISTRY
 from playbook import Outcome, run_playbook
@@ -37,16 +37,26 @@ class Registry:
 
     lab: Lab
     folder: Path
-    clusters: dict[str, Cluster]
+    machines: list[ClusterMachine]
     image: str = ""
 
     @property
-    def us(self) -> Cluster:
-        return self.clusters["us"]
+    def us(self) -> ClusterMachine:
+        """The first machine of site us."""
+        return self.of("us")[0]
 
     @property
-    def eu(self) -> Cluster:
-        return self.clusters["eu"]
+    def eu(self) -> ClusterMachine:
+        """The first machine of site eu."""
+        return self.of("eu")[0]
+
+    def of(self, site: str) -> list[ClusterMachine]:
+        """Return the machines of a site."""
+        return [machine for machine in self.machines if machine.site.name == site]
+
+    def load_image(self, archive: Path) -> None:
+        """Load an image on all machines; it is that of all sites from the next conversion on."""
+        (self.image,) = {machine.load_image(archive) for machine in self.machines}
 
     def convert(self, bundle: dict[str, Any], sites: list[str]) -> None:
         """Write the bundle and the QuayRegistry files of the sites, and convert them."""
@@ -85,7 +95,15 @@ class Registry:
         return answer.status_code == HTTPStatus.OK
 
     def _add_addresses(self, sites: list[str]) -> None:
-        hosts = {site: {"kubernetes_address": self.clusters[site].address} for site in sites}
+        clusters = {site: {"kubernetes_address": self.of(site)[0].address} for site in sites}
+        machines = {
+            f"{machine.name}-machine": {
+                "registry_site": machine.site.name,
+                "kubernetes_address": machine.address,
+            }
+            for site in sites
+            for machine in self.of(site)
+        }
         variables = {
             "registry_image": self.image,
             "registry_ca_file": str(self.lab.certificate_authority),
@@ -97,7 +115,10 @@ class Registry:
                 for kind in ("requests", "limits")
             },
         }
-        document = {"atoll_kubernetes": {"hosts": hosts, "vars": variables}}
+        document = {
+            "atoll_kubernetes": {"hosts": clusters, "vars": variables},
+            "machines": {"hosts": machines},
+        }
         (self.folder / "addresses.yml").write_text(yaml.safe_dump(document))
 
 
@@ -106,23 +127,23 @@ def registry(lab: Lab) -> Registry:
     """Convert, deploy the shared services, render, and play both sites."""
     folder = lab.state / "operator"
     folder.mkdir(mode=0o700, exist_ok=True)
-    clusters = {
-        machine.name.partition("-")[0]: Cluster(
+    machines = [
+        ClusterMachine(
             lab, machine, _LOCATIONS[machine.name.partition("-")[0]], folder / "manifests"
         )
         for machine in lab.machines
         if machine not in lab.shared
-    }
-    made = Registry(lab, folder, clusters)
-    (made.image,) = {one.load_image() for one in clusters.values()}
+    ]
+    made = Registry(lab, folder, machines)
+    made.load_image(IMAGES / "registry.tar")
     made.convert(lab.bundle, ["us", "eu"])
     outcome = made.play("site")
     assert outcome.status == 0, outcome.output
     made.render()
-    for one in clusters.values():
+    for one in machines:
         one.copy_manifests()
     made.us.migrate()
-    for one in clusters.values():
+    for one in machines:
         one.restart()
     wait_until("the load balancer has found the sites", made.serves)
     return made
@@ -134,7 +155,7 @@ def clients(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Cli
     login = information.describe(registry.lab)["registry"]
     folder = tmp_path_factory.mktemp("clients")
     # The login is valid at each site as well.
-    sites = [cluster.site for cluster in registry.clusters.values()]
+    sites = [machine.site for machine in registry.machines]
     return Clients(replace(registry.lab, sites=sites), login["username"], login["password"], folder)
 
 

@@ -12,6 +12,7 @@ from clients import Clients
 from commands import wait_until
 from conftest import Registry
 from load import Load, copy, write_image
+from next_version import TABLE, VERSION, next_version
 
 _COMPONENTS = ("registry", "replication", "mirror")
 _SCHEMA = """
@@ -36,7 +37,8 @@ def push(clients: Clients, folder: Path, host: str, name: str) -> str:
 
 def common_bundle(registry: Registry) -> str:
     """Return the fingerprint of the bundle of all instances, when all report the same one."""
-    names = {f"{site}-{component}" for site in registry.clusters for component in _COMPONENTS}
+    machines = registry.machines
+    names = {f"{machine.name}-{component}" for machine in machines for component in _COMPONENTS}
     found: dict[str, str] = {}
 
     def agree() -> bool:
@@ -57,12 +59,12 @@ def pushed(clients: Clients, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def test_each_process_has_the_preference_of_its_quay_registry(registry: Registry) -> None:
-    for cluster in registry.clusters.values():
+    for machine in registry.machines:
         for component in _COMPONENTS:
-            value = cluster.execute(
+            value = machine.execute(
                 component, "printenv", "QUAY_DISTRIBUTED_STORAGE_PREFERENCE"
             ).strip()
-            assert value == cluster.location, component
+            assert value == machine.location, component
 
 
 def test_an_image_is_complete_at_both_sites_and_pulled_by_the_name_of_the_registry(
@@ -71,7 +73,7 @@ def test_an_image_is_complete_at_both_sites_and_pulled_by_the_name_of_the_regist
     registry.us.atoll("wait")
     assert database(_LACKING) == [(0,)]
     for name, digest in pushed.items():
-        for host in (clients.registry, registry.us.address, registry.eu.address):
+        for host in (clients.registry, *(machine.address for machine in registry.machines)):
             assert clients.skopeo_pull(host, name) == digest
 
 
@@ -86,21 +88,55 @@ def test_a_second_migration_changes_nothing(registry: Registry, database: Rows) 
     assert (database(_SCHEMA), database(_APPLIED)) == before
 
 
-def test_a_changed_bundle_is_played_at_one_site_after_the_other_without_a_failed_request(
+def test_a_changed_bundle_is_played_on_one_machine_after_the_other_without_a_failed_request(
     registry: Registry, clients: Clients, pushed: dict[str, str], tmp_path: Path
 ) -> None:
     before = common_bundle(registry)
     registry.convert({**registry.lab.bundle, "REGISTRY_TITLE": "Two clusters"}, ["us", "eu"])
     registry.render()
     with Load(clients, tmp_path, "admin/load") as load:
-        for cluster in registry.clusters.values():
-            cluster.copy_manifests()
-            cluster.restart()
+        for machine in registry.machines:
+            machine.copy_manifests()
+            machine.restart()
             pulls = load.pulls
-            wait_until("the load goes on", lambda: load.pulls > pulls)  # noqa: B023
+            wait_until("images are pulled", lambda: load.pulls > pulls)  # noqa: B023
     assert load.failures == []
     pushed.update(load.pushed)
     assert common_bundle(registry) != before
+
+
+def test_two_versions_serve_side_by_side_during_an_upgrade(
+    registry: Registry,
+    clients: Clients,
+    pushed: dict[str, str],
+    database: Rows,
+    tmp_path: Path,
+) -> None:
+    (before,) = registry.us.versions()
+    ((last,),) = database("SELECT max(number) FROM schema_migration")
+    with next_version(tmp_path, last + 1) as archive:
+        registry.load_image(archive)
+    registry.convert({**registry.lab.bundle, "REGISTRY_TITLE": "Two versions"}, ["us", "eu"])
+    registry.render()
+    for machine in registry.machines:
+        machine.copy_manifests()
+    seen = []
+    with Load(clients, tmp_path, "admin/upgrade") as load:
+        registry.us.migrate()
+        migrated = database(_SCHEMA), database(_APPLIED)
+        registry.eu.migrate()
+        assert (database(_SCHEMA), database(_APPLIED)) == migrated
+        for machine in registry.machines:
+            machine.restart()
+            pulls = load.pulls
+            wait_until("images are pulled", lambda: load.pulls > pulls)  # noqa: B023
+            seen.append(registry.us.versions())
+    assert database(f"SELECT to_regclass('{TABLE}') IS NOT NULL") == [(True,)]
+    assert seen[:-1] == [{before, VERSION}] * 3
+    # An instance that was killed counts for a while.
+    wait_until("only the next version runs", lambda: registry.us.versions() == {VERSION})
+    assert load.failures == []
+    pushed.update(load.pushed)
 
 
 def test_a_site_is_removed_with_the_commands_of_quay_and_without_loss(
@@ -126,9 +162,11 @@ def test_a_site_is_removed_with_the_commands_of_quay_and_without_loss(
     }
     registry.convert(bundle, ["us"])
     registry.render()
-    registry.eu.stop()
-    registry.us.copy_manifests()
-    registry.us.restart()
+    for machine in registry.of("eu"):
+        machine.stop()
+    for machine in registry.of("us"):
+        machine.copy_manifests()
+        machine.restart()
     answer = registry.us.execute(
         "registry", "python", "-m", "util.removelocation", leaving, given="y\n"
     )
