@@ -21,9 +21,11 @@ import falcon
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
+from waitress.task import WSGITask
 from waitress.utilities import Error
 
 from atoll.web.errors import ERROR_CODES, PUBLIC_UNAVAILABLE, RETRY_AFTER, envelope
+from atoll.web.event_loop import EventLoop
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +176,24 @@ class SpooledRequest(HTTPRequestParser):
         return str(getattr(self, "path", ""))[:_LOGGED_PATH]
 
 
+class JoinedTask(WSGITask):
+    """A request whose response is sent at once, if the application returns it in one piece."""
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the response, the first one together with the headers."""
+        if self.wrote_header or not self.complete or self.content_length != len(data):
+            super().write(data)
+            return
+        head = self.build_response_header()
+        self.wrote_header = True
+        if self.has_body and not self.chunked_response:
+            self.content_bytes_written += len(data)
+            self.channel.write_soon(head + data)
+            return
+        self.channel.write_soon(head)
+        super().write(data)
+
+
 class SpoolingChannel(HTTPChannel):
     """A connection from nginx that may still be sending a body when the request is refused.
 
@@ -184,8 +204,15 @@ class SpoolingChannel(HTTPChannel):
 
     # Replaced for each server by `spooling_channel`.
     parser_class: Any = None
+    task_class = JoinedTask
+    loop: Any = None
     _refuses = False
     _lingers = False
+
+    def __init__(self, server: Any, *arguments: Any, **options: Any) -> None:
+        """Accept a connection; the loop learns of its changes without being woken."""
+        view: Any = _ServerOfChannel(server, partial(self.loop.update, self))
+        super().__init__(view, *arguments, **options)
 
     def service(self) -> None:
         """Serve one request."""
@@ -228,7 +255,20 @@ class SpoolingChannel(HTTPChannel):
             self.request.close()
 
 
-def spooling_channel(admit: Admission) -> type[SpoolingChannel]:
-    """Return the channel class of a server with a policy for request bodies."""
+class _ServerOfChannel:
+    """What a channel uses of its server. It wakes the loop only for itself."""
+
+    def __init__(self, server: Any, pull_trigger: Callable[[], None]) -> None:
+        self.application = server.application
+        self.adj = server.adj
+        self.active_channels = server.active_channels
+        self.server_name = server.server_name
+        self.effective_port = server.effective_port
+        self.add_task = server.add_task
+        self.pull_trigger = pull_trigger
+
+
+def spooling_channel(admit: Admission, loop: EventLoop) -> type[SpoolingChannel]:
+    """Return the channel class of a server with a policy for request bodies and a loop."""
     parser = partial(SpooledRequest, admit=admit)
-    return type("AdmittingChannel", (SpoolingChannel,), {"parser_class": parser})
+    return type("AdmittingChannel", (SpoolingChannel,), {"parser_class": parser, "loop": loop})

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 import pytest
 from atoll.web.errors import envelope
-from atoll.web.spool import REFUSALS, Refused, SpooledRequest, admit_up_to, spooling_channel
+from atoll.web.server import create_server
+from atoll.web.spool import REFUSALS, Refused, SpooledRequest, admit_up_to
 from waitress.adjustments import Adjustments
-from waitress.server import create_server
 
 from ..integration.services import wait_until
 
@@ -138,11 +138,10 @@ def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sock
     """A connection to a server whose spool is `tmp_path`."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     path = str(tmp_path / "web.sock")
-    sockets: dict[int, Any] = {}
+    app: Any = empty
     server: Any = create_server(
-        empty, map=sockets, unix_socket=path, unix_socket_perms="600", max_request_body_size=2**40
+        app, admit=ANY, threads=4, unix_socket=path, unix_socket_perms="600"
     )
-    server.channel_class = spooling_channel(ANY)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     with socket.socket(socket.AF_UNIX) as client:
@@ -152,7 +151,7 @@ def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sock
     wait_until("the connection is closed", lambda: not server.active_channels)
     server.task_dispatcher.shutdown()
     # The loop ends when its map of sockets is empty.
-    sockets.clear()
+    server._map.clear()
     server.pull_trigger()
     thread.join()
     server.close()
