@@ -73,6 +73,8 @@ from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
 from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
+from atoll.registry.tag_cache import TagCache
+from atoll.registry.tag_listener import TagListener
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
 from atoll.scanning.received_notifications import ReceivedNotifications
@@ -332,7 +334,20 @@ class Services:
             self.bundle.required_locations,
             sparse_indexes=self.bundle.feature_sparse_index,
             scans=self.bundle.feature_security_scanner,
+            tag_cache=self.tag_cache,
         )
+
+    @cached_property
+    def tag_cache(self) -> TagCache:
+        """Tags in memory; none are kept without the listener."""
+        return TagCache()
+
+    @cached_property
+    def tag_listener(self) -> TagListener | None:
+        """The listener that keeps tags in memory valid; None without FEATURE_TAG_CACHE."""
+        if not self.bundle.feature_tag_cache:
+            return None
+        return TagListener(self.database, self.tag_cache)
 
     @cached_property
     def blob_copier(self) -> BlobCopier:

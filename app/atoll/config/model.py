@@ -444,6 +444,14 @@ class Bundle(ScannerKeys):
         description="Serve the panel, the pages for users and operators, at `/`.",
         json_schema_extra=_ATOLL,
     )
+    feature_tag_cache: bool = Field(
+        default=False,
+        description=(
+            "Keep tags in the memory of each process, invalidated by notifications of PostgreSQL,"
+            " for sites far from it. A changed tag is returned until its notification arrives."
+        ),
+        json_schema_extra=_ATOLL,
+    )
     feature_server_timing: bool = Field(
         default=False,
         description="Report the round trips of each request in the header Server-Timing.",

@@ -9,8 +9,9 @@ from atoll.mirroring.copying.image_copier import INDEX_DEPTH, REFERRER_DEPTH
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blob, Blobs
 from atoll.registry.errors import BlobUnknown, ManifestInvalid, ManifestUnknown
+from atoll.registry.manifest import Manifest
 from atoll.registry.manifest_format import parse
-from atoll.registry.manifests import Manifest, Manifests
+from atoll.registry.manifests import Manifests
 from atoll.registry.referrers import Referrers
 
 

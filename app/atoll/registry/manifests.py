@@ -41,6 +41,7 @@ from atoll.registry.errors import (
     ManifestBlobUnknown,
     ManifestUnknown,
 )
+from atoll.registry.manifest import Manifest
 from atoll.registry.manifest_cache import ManifestCache, manifest_cache_keys
 from atoll.registry.manifest_format import ParsedManifest, parse
 from atoll.registry.repositories import (
@@ -51,6 +52,7 @@ from atoll.registry.repositories import (
     raise_if_read_only,
     read_only,
 )
+from atoll.registry.tag_cache import TagCache
 from atoll.registry.tag_locks import lock_references
 from atoll.registry.tags import NOW_MS, alive
 from atoll.scanning.scan_requests import REQUEST_SCAN
@@ -143,15 +145,15 @@ FROM (SELECT unnest(%(tags)s::text[]) AS tag
 {ENQUEUE_PUSH_NOTIFICATIONS}
 """
 
-# Find a manifest by digest.
+# Find a manifest by digest, and whether the reference lasts until it is changed.
 _BY_DIGEST = Statement(f"""
-SELECT digest, media_type, manifest_bytes, repository_id FROM manifest
+SELECT digest, media_type, manifest_bytes, repository_id, true FROM manifest
 WHERE repository_id = {REPOSITORY_ID} AND digest = %(reference)s AND deleted_at IS NULL
 """)
 
-# Find a manifest by tag.
+# Find a manifest by tag, and whether the tag lasts until it is changed.
 _BY_TAG = Statement(f"""
-SELECT m.digest, m.media_type, m.manifest_bytes, m.repository_id
+SELECT m.digest, m.media_type, m.manifest_bytes, m.repository_id, t.expires_ms IS NULL
 FROM tag t JOIN manifest m ON m.id = t.manifest_id
 WHERE t.repository_id = {REPOSITORY_ID} AND t.name = %(reference)s AND {alive("t")}
 """)
@@ -172,15 +174,6 @@ SELECT array(
     WHERE mb.manifest_id = deleted_manifest.id)
 FROM deleted_manifest
 """
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """A manifest as it was pushed."""
-
-    digest: Digest
-    media_type: str
-    content: bytes
 
 
 @dataclass(frozen=True)
@@ -211,6 +204,7 @@ class Manifests:
         *,
         sparse_indexes: bool,
         scans: bool = False,
+        tag_cache: TagCache | None = None,
     ) -> None:
         """Provide the manifests.
 
@@ -222,6 +216,7 @@ class Manifests:
             required: The default locations.
             sparse_indexes: Whether an index may list manifests that its repository does not have.
             scans: Whether a push requests a scan of its image.
+            tag_cache: Tags in memory; None to query each of them.
         """
         self._database = database
         self._reads = reads
@@ -230,6 +225,7 @@ class Manifests:
         self._required = required
         self._sparse_indexes = sparse_indexes
         self._scans = scans
+        self._tag_cache = tag_cache or TagCache()
         self._barrier = PushBarrier(database)
 
     def put(
@@ -300,23 +296,29 @@ class Manifests:
     def get(self, name: RepositoryName, reference: str) -> Manifest:
         """Return a manifest by digest or tag, in one round trip.
 
-        By digest it may be cached; tags can change and are always queried.
+        By digest it may be cached; tags can change and are always queried, except with
+        FEATURE_TAG_CACHE.
 
         Raises:
             ManifestUnknown: The repository has no such manifest or tag.
         """
+        if kept := self._tag_cache.get(name, reference):
+            return kept
         by_digest = Digest.is_digest(reference)
         if by_digest and (cached := self._cached(name, reference)):
             return cached
         values = {**name_parameters(name), "reference": reference}
+        reading = self._tag_cache.begin(name)
         if by_digest:
             answer = self._reads.near(_BY_DIGEST, values)
         else:
             answer = self._reads.current(_BY_TAG, values)
         if not answer.rows:
             raise ManifestUnknown(f"'{name}' has no manifest '{reference}'")
-        digest, media_type, content, repository_id = answer.rows[0]
+        digest, media_type, content, repository_id, lasting = answer.rows[0]
         manifest = Manifest(Digest.parse(digest), media_type, bytes(content))
+        if reading is not None and lasting and answer.fresh:
+            self._tag_cache.put(name, reference, manifest, reading)
         if by_digest and answer.fresh:
             content_key, owner_key = manifest_cache_keys(name, reference)
             self._redis.fill(content_key, media_type.encode() + b"\n" + manifest.content)

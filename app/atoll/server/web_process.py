@@ -54,6 +54,8 @@ def serve(address: str) -> int:
     services.reads.start(services.thread_registry)
     services.pulls.start(services.thread_registry)
     services.access_log.start(services.thread_registry)
+    if services.tag_listener is not None:
+        services.tag_listener.start(services.thread_registry)
     heartbeat = HeartbeatThread(
         services, "registry", certificate_expires_at=certificate_end(bundle_directory())
     )

@@ -9,7 +9,8 @@ from typing_extensions import TypedDict
 
 from atoll.auth.access import READ
 from atoll.names import Digest
-from atoll.registry.manifests import Manifest, Manifests
+from atoll.registry.manifest import Manifest
+from atoll.registry.manifests import Manifests
 from atoll.scanning.reports import SecurityReports
 from atoll.scanning.scan_states import UNSUPPORTED
 from atoll.scanning.security_document import SecurityDocument, security_document

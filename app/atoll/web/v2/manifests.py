@@ -9,8 +9,9 @@ from atoll.audit.pulls import PullLog
 from atoll.auth.access import DELETE, PULL
 from atoll.names import Digest, RepositoryName, is_tag, parse_tag
 from atoll.registry.errors import ManifestInvalid, ManifestUnknown
+from atoll.registry.manifest import Manifest
 from atoll.registry.manifest_format import MAXIMUM_SIZE
-from atoll.registry.manifests import Manifest, Manifests
+from atoll.registry.manifests import Manifests
 from atoll.registry.tags import Tags
 from atoll.web.bearer_auth import BearerAuth
 from atoll.web.client_address import client_address
