@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from atoll.errors import UserError
@@ -121,7 +121,7 @@ class RepositoryName:
 
     def bound(self, repository_id: int) -> RepositoryName:
         """Bind the name to the repository with this id."""
-        return replace(self, id=repository_id)
+        return RepositoryName(self.namespace, self.name, repository_id)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

@@ -47,7 +47,9 @@ class PullLog:
         """Buffer the entry of a pull; a full buffer drops its oldest entry."""
         if len(self._buffer) == _BUFFER_MAXIMUM:
             DROPPED.inc()
-        self._buffer.append(replace(entry, created_at=datetime.now(UTC)))
+        if entry.created_at is None:
+            entry = replace(entry, created_at=datetime.now(UTC))
+        self._buffer.append(entry)
 
     def start(self, registry: ThreadRegistry) -> None:
         """Start writing in the background."""

@@ -40,9 +40,7 @@ class RedisReads:
 
     def _get(self, connection: Any, keys: Sequence[str]) -> list[bytes | None]:
         try:
-            connection.send_packed_command(
-                connection.pack_command("MGET", *keys), check_health=False
-            )
+            connection.send_packed_command([_command(keys)], check_health=False)
             answer: list[bytes | None] = connection.read_response()
         except BaseException:
             # An answer that comes later must not be read as that of another command.
@@ -60,3 +58,10 @@ class RedisReads:
                 return
             connection.disconnect()
             self._pool.release(connection)
+
+
+def _command(keys: Sequence[str]) -> bytes:
+    """Return MGET in the protocol of Redis: an array of strings with their lengths."""
+    words = [b"MGET", *(key.encode() for key in keys)]
+    parts = [b"*%d\r\n" % len(words), *(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)]
+    return b"".join(parts)

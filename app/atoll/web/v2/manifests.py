@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import falcon
 
 from atoll.audit.log import Entry
@@ -118,7 +120,15 @@ class ManifestResource:
         if not Digest.is_digest(reference):
             metadata["tag"] = reference
         self._pulls.note(
-            Entry("pull_repo", name.namespace, name.name, puller, client_address(req), metadata)
+            Entry(
+                "pull_repo",
+                name.namespace,
+                name.name,
+                puller,
+                client_address(req),
+                metadata,
+                datetime.now(UTC),
+            )
         )
 
 
