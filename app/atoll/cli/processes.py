@@ -26,17 +26,19 @@ def registry() -> int:
     This is the container's default command. It runs nginx in front of several web processes. On
     SIGTERM, requests in progress are finished first.
     """
+    from atoll.cli.main import main
     from atoll.server.registry_process import serve
 
-    return serve(migrate=True)
+    return serve(main, migrate=True)
 
 
 @click.command(cls=Command)
 def registry_nomigrate() -> int:
     """Serve the registry without migrating the database."""
+    from atoll.cli.main import main
     from atoll.server.registry_process import serve
 
-    return serve(migrate=False)
+    return serve(main, migrate=False)
 
 
 @click.command(cls=Command)

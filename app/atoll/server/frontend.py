@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from atoll.errors import UserError
+from atoll.server.forks import Run
 from atoll.server.generation import (
     Generation,
     LoadedBundle,
@@ -16,7 +17,7 @@ from atoll.server.generation import (
 from atoll.server.nginx import find_nginx_problem, nginx_workers
 from atoll.server.paths import ca_bundle_file, write_atomically
 from atoll.server.reload import Reloads
-from atoll.server.supervisor import ATOLL, Child, Supervisor
+from atoll.server.supervisor import Child, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Frontend:
         supervisor: the supervisor of all processes.
         reloads: the requests to reload the bundle.
         runtime: the directory of configuration and sockets.
+        run: runs a command in a fork of this process.
         processes: the number of web processes.
         drain: seconds for requests in progress to finish.
         client_connections: the limit of concurrent requests per client; 0 disables it.
@@ -44,6 +46,7 @@ class Frontend:
         supervisor: Supervisor,
         reloads: Reloads,
         runtime: Path,
+        run: Run,
         *,
         processes: int,
         drain: int,
@@ -53,6 +56,7 @@ class Frontend:
         self._supervisor = supervisor
         self._reloads = reloads
         self._runtime = runtime
+        self._run = run
         self._processes = processes
         self._drain = drain
         self._client_connections = client_connections
@@ -68,7 +72,7 @@ class Frontend:
         """Migrate the database unless that is disabled, and return the exit code."""
         if not self._migrates:
             return 0
-        return self._supervisor.run(Child("migrate", [*ATOLL, "migrate"], signal.SIGTERM))
+        return self._supervisor.run(Child("migrate", ["migrate"], signal.SIGTERM, run=self._run))
 
     def start(self, loaded: LoadedBundle) -> None:
         """Serve a bundle."""
@@ -97,7 +101,7 @@ class Frontend:
 
     def _generation(self, loaded: LoadedBundle) -> Generation:
         self._versions += 1
-        return Generation(self._versions, loaded, self._runtime, self._processes)
+        return Generation(self._versions, loaded, self._runtime, self._processes, self._run)
 
     def _write_nginx_configuration(self, generation: Generation, target: Path) -> None:
         generation.write_nginx_configuration(

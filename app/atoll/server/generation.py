@@ -11,11 +11,12 @@ from uuid import uuid4
 
 from atoll.config import Bundle
 from atoll.server.bundle import load_bundle, write_ca_bundle
+from atoll.server.forks import Run
 from atoll.server.health_client import healthy_endpoints
 from atoll.server.heartbeat import INSTANCE_VARIABLE
 from atoll.server.nginx import nginx_workers, write_nginx_configuration
 from atoll.server.paths import bundle_directory, downloads_socket, operations_socket
-from atoll.server.supervisor import ATOLL, STOP_SECONDS, Child, Supervisor
+from atoll.server.supervisor import STOP_SECONDS, Child, Supervisor
 from atoll.server.tls import Certificate, read_certificate
 
 
@@ -50,12 +51,14 @@ class Generation:
         loaded: the bundle.
         runtime: the directory of the sockets.
         count: the number of web processes.
+        run: runs a command in a fork of this process.
     """
 
     number: int
     loaded: LoadedBundle
     runtime: Path
     count: int
+    run: Run
     web: list[Child] = field(init=False)
     maintenance: list[Child] = field(init=False)
     sockets: list[Path] = field(init=False)
@@ -67,12 +70,12 @@ class Generation:
             self.runtime / f"web-{self.number}-{index}.sock" for index in range(self.count)
         ]
         self.web = [
-            Child(socket.stem, [*ATOLL, "web", str(socket)], signal.SIGTERM, environment)
+            Child(socket.stem, ["web", str(socket)], signal.SIGTERM, environment, run=self.run)
             for socket in self.sockets
         ]
         # With replication, the worker does the maintenance; it is a unit of its own.
         alone = not self.loaded.bundle.feature_storage_replication
-        maintenance = Child("housekeeping", [*ATOLL, "housekeeping"], signal.SIGTERM)
+        maintenance = Child("housekeeping", ["housekeeping"], signal.SIGTERM, run=self.run)
         self.maintenance = [maintenance] if alone else []
 
     @property

@@ -1,22 +1,29 @@
 """The main process of the registry: starts, supervises and stops nginx and the web processes.
 
-It stays in memory as long as they run, so migrations and web processes are separate programs.
+The other processes are forks of this one, and share the modules that it has imported.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 from atoll import logs
 from atoll.errors import UserError
-from atoll.server.frontend import Frontend
-from atoll.server.generation import load_bundle_directory
+from atoll.server.forks import Run
 from atoll.server.paths import DRAINING_FILE, HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.server.reload import Reloads
 from atoll.server.supervisor import Supervisor
 
+# What the forks run. Importing it starts no thread and opens no connection.
+_SHARED_MODULES = (
+    "atoll.server.frontend",
+    "atoll.server.maintenance_process",
+    "atoll.server.web_process",
+)
 _PROCESSES_MINIMUM, _PROCESSES_MAXIMUM = 2, 8
 # Seconds for requests in progress to finish after SIGTERM; a large layer may take minutes.
 _DRAIN, _DRAIN_MAXIMUM = 300, 24 * 3600
@@ -26,10 +33,11 @@ _NOTICE, _NOTICE_MAXIMUM = 0, 300
 _CLIENT_CONNECTIONS, _CLIENT_CONNECTIONS_MAXIMUM = 256, 1_000_000
 
 
-def serve(*, migrate: bool) -> int:
+def serve(run: Run, *, migrate: bool) -> int:
     """Serve the registry until SIGTERM or until one of its processes dies.
 
     Args:
+        run: runs a command; called in forks of this process.
         migrate: whether to migrate the database first.
 
     Returns:
@@ -44,15 +52,23 @@ def serve(*, migrate: bool) -> int:
     runtime = prepare_runtime_directory()
     reloads = Reloads(runtime)
     reloads.listen()
+    # What is created from here on stays, so there is no garbage.
+    gc.disable()
+    _import_modules(runtime)
+    from atoll.server.frontend import Frontend
+    from atoll.server.generation import load_bundle_directory
+    from atoll.storage.drivers import preload_drivers
+
     loaded = load_bundle_directory()
+    preload_drivers(loaded.bundle.stores.values())
     (runtime / DRAINING_FILE).unlink(missing_ok=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(prepare_metrics_directory(runtime))
     supervisor = Supervisor(drain, notice, runtime / DRAINING_FILE)
     supervisor.stop_on_signals()
     frontend = Frontend(
         supervisor,
         reloads,
         runtime,
+        run,
         processes=_processes(),
         drain=drain,
         client_connections=client_connections,
@@ -63,6 +79,7 @@ def serve(*, migrate: bool) -> int:
         return status
     (runtime / HEALTH_URL_FILE).write_text("http://127.0.0.1:8080/health/instance")
     frontend.start(loaded)
+    gc.enable()
     return supervisor.supervise(frontend.step)
 
 
@@ -76,6 +93,18 @@ def prepare_metrics_directory(runtime: Path) -> Path:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     return directory
+
+
+def _import_modules(runtime: Path) -> None:
+    """Import the modules that the other processes share with this one."""
+    metrics = prepare_metrics_directory(runtime)
+    # The client library reads it when it is imported.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    for name in _SHARED_MODULES:
+        import_module(name)
+    # Each fork creates files of its own. Those of this process would report zeros.
+    for file in metrics.glob(f"*_{os.getpid()}.db"):
+        file.unlink()
 
 
 def _processes() -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atoll import exit_codes
+from atoll.server.forks import Fork, Run
 
 log = logging.getLogger(__name__)
 
@@ -29,20 +30,25 @@ class Child:
 
     Attributes:
         name: its name in the log.
-        command: the program and its arguments.
+        command: the program and its arguments; without the program if there is `run`.
         stop_signal: the signal for a graceful stop.
         environment: variables in addition to those of this process.
+        run: runs the command in a fork of this process.
     """
 
     name: str
     command: Sequence[str]
     stop_signal: signal.Signals
     environment: Mapping[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    run: Run | None = None
+    process: subprocess.Popen[bytes] | Fork | None = field(default=None, init=False)
     _stop_requested: bool = field(default=False, init=False)
 
     def start(self) -> None:
         """Start the process in a session of its own, so that a terminal's signals reach only us."""
+        if self.run is not None:
+            self.process = Fork(self.run, self.command, self.environment)
+            return
         self.process = subprocess.Popen(  # noqa: S603
             self.command, env=os.environ | self.environment, start_new_session=True
         )
@@ -139,9 +145,10 @@ class Supervisor:
             self._reap_orphans()
             time.sleep(_POLL)
         self.forget([child])
-        if self._stopping or child.process is None:
+        status = None if child.process is None else child.process.returncode
+        if self._stopping or status is None:
             return 0
-        return child.process.returncode if child.process.returncode >= 0 else exit_codes.FAILED
+        return status if status >= 0 else exit_codes.FAILED
 
     @property
     def stopping(self) -> bool:

@@ -59,6 +59,10 @@ class ObjectStore(ABC):
     # that were underestimated.
     parts_maximum: ClassVar[int] = 9000
 
+    @classmethod  # noqa: B027 - most drivers share only modules
+    def preload(cls) -> None:
+        """Load what all stores of this kind share, without threads and connections."""
+
     @abstractmethod
     def put(self, key: str, body: Body, size: int) -> None:
         """Write `size` bytes of `body`, from its current position, as one object."""

@@ -6,8 +6,9 @@ each process memory and start-up time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 from atoll.config.stores import (
     AzureSettings,
@@ -42,10 +43,18 @@ def make_store(
         ca_bundle: a file of CA certificates, None for the default ones.
         observe: records the outcome of each request.
     """
+    driver = _driver(settings)
+    return cast(ObjectStore, driver(location, settings, ca_bundle=ca_bundle, observe=observe))
+
+
+def preload_drivers(stores: Iterable[StoreSettings]) -> None:
+    """Load what processes that are forked later share of the drivers of some stores."""
+    for settings in stores:
+        _driver(settings).preload()
+
+
+def _driver(settings: StoreSettings) -> Any:
     for kind, module, name in _DRIVERS:
         if isinstance(settings, kind):
-            driver = getattr(import_module(module), name)
-            return cast(
-                ObjectStore, driver(location, settings, ca_bundle=ca_bundle, observe=observe)
-            )
+            return getattr(import_module(module), name)
     raise TypeError(f"no driver for {type(settings).__name__}")

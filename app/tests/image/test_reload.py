@@ -121,7 +121,7 @@ def write_keys(running: RunningImage, changes: dict[str, object]) -> None:
 def sockets(running: RunningImage) -> set[str]:
     """Return the sockets of the running web processes."""
     shown = podman("top", str(running.container.id), "args").stdout
-    return set(re.findall(r"atoll\.cli\.main web \S+/(\S+)\.sock", shown))
+    return set(re.findall(r"atoll web \S+/(\S+)\.sock", shown))
 
 
 def process_start(running: RunningImage) -> tuple[int, str]:

@@ -97,6 +97,16 @@ class S3Clients:
         return client
 
 
+def load_api() -> None:
+    """Load the description of S3's API, which takes 14 MiB, into the session of all stores."""
+    _shared_session().client(
+        "s3",
+        region_name="us-east-1",
+        aws_access_key_id="none",
+        aws_secret_access_key="none",  # noqa: S106 - the client is not used
+    )
+
+
 @cache
 def _shared_session() -> boto3.session.Session:
     """Return the session of all stores, which loads the description of S3's API only once."""

@@ -74,6 +74,11 @@ class S3ObjectStore(ObservedStore):
         # None until botocore signed a URL, and if it uses another signature.
         self._url_signer: UrlSigner | None = None
 
+    @classmethod
+    def preload(cls) -> None:
+        """Load the description of S3's API."""
+        clients.load_api()
+
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object with one request."""
         with self._writes(key):
