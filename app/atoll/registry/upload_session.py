@@ -8,6 +8,7 @@ from typing import BinaryIO
 from uuid import UUID, uuid4
 
 from atoll.names import Digest, Hash, RepositoryName
+from atoll.registry.body_hashes import BodyHashes
 from atoll.registry.errors import SizeInvalid
 from atoll.storage.base import blob_key
 
@@ -18,19 +19,26 @@ _UPLOADS = "uploads/"
 
 @dataclass(frozen=True)
 class Body:
-    """The body of a request: a file that can be read repeatedly, and its size in bytes."""
+    """The body of a request.
+
+    Attributes:
+        file: A file that can be read repeatedly.
+        size: The size in bytes.
+        hashes: Hashes that were computed while the body was received.
+    """
 
     file: BinaryIO
     size: int
+    hashes: BodyHashes | None = None
 
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the body from its beginning.
+    def pieces(self, start: int = 0) -> Iterator[bytes]:
+        """Yield the body from a position.
 
         Raises:
             SizeInvalid: The file is shorter than the size.
         """
-        self.file.seek(0)
-        remaining = self.size
+        self.file.seek(start)
+        remaining = self.size - start
         while remaining:
             piece = self.file.read(min(_READ_PIECE, remaining))
             if not piece:
@@ -39,10 +47,23 @@ class Body:
             yield piece
 
     def digest(self, hasher: Hash, algorithm: str) -> Digest:
-        """Return the digest of the body."""
+        """Return the digest of the body.
+
+        Raises:
+            SizeInvalid: The file is shorter than the size.
+        """
+        if self.hashes is not None and algorithm == "sha256":
+            return Digest(algorithm, self.hashes.finish(self.pieces))
         for piece in self.pieces():
             hasher.update(piece)
         return Digest(algorithm, hasher.hexdigest())
+
+    def md5_of(self, start: int, size: int) -> str | None:
+        """Return the MD5 of a part of the body, None if it is not known."""
+        if self.hashes is None:
+            return None
+        self.hashes.finish(self.pieces)
+        return self.hashes.md5_of(start, size)
 
 
 @dataclass(frozen=True)

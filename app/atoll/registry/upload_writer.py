@@ -63,7 +63,7 @@ class UploadWriter:
         def write(attempt: Attempt) -> None:
             with file:
                 store = self._locations.stores[chunk.location]
-                put_file(store, chunk.key, file, chunk.size, attempt.progress)
+                put_file(store, chunk.key, file, chunk.size, attempt.progress, md5_of=body.md5_of)
 
         self._write_or_abandon(write, chunk, targets)
 

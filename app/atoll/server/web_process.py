@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import signal
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from atoll import logs
+from atoll.config import Bundle
+from atoll.config.stores import LocalSettings
+from atoll.registry.body_hashes import BodyHashes
 from atoll.server.background_server import OPERATIONS_THREADS, serve_in_background
 from atoll.server.bundle import load_bundle
 from atoll.server.container import wire_services
@@ -95,6 +99,7 @@ def serve(address: str) -> int:
         unix_socket_perms="600",
         threads=_THREADS,
         recv_bytes=_RECEIVE_BYTES,
+        make_hashes=partial(BodyHashes, md5=_compares_md5(bundle)),
         channel_timeout=300,
         connection_limit=_CONNECTIONS,
         # Only nginx can reach the socket, and it sets these headers itself.
@@ -108,6 +113,11 @@ def serve(address: str) -> int:
     services.pulls.stop()
     heartbeat.stop()
     return 0
+
+
+def _compares_md5(bundle: Bundle) -> bool:
+    """Return whether a store compares the MD5 of what it is sent."""
+    return any(not isinstance(one, LocalSettings) for one in bundle.stores.values())
 
 
 def _end(*_signal: object) -> None:

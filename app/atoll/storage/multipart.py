@@ -26,8 +26,16 @@ PART_MINIMUM = 8 * MEBIBYTE
 IN_FLIGHT = 3
 
 
+# Returns the MD5 of a part of a file in hexadecimal, by its start and size, or None.
+KnownMd5 = Callable[[int, int], str | None]
+
+
 def _ignore() -> None:
     """Ignore progress."""
+
+
+def _unknown(_start: int, _size: int) -> None:
+    """Know no MD5."""
 
 
 def part_size(total: int, maximum: int = ObjectStore.parts_maximum) -> int:
@@ -96,11 +104,13 @@ class PartsWriter:
             del self._buffer[: self._part_size]
             self._send(part, len(part))
 
-    def write_file(self, file: BinaryIO, start: int, size: int) -> None:
+    def write_file(
+        self, file: BinaryIO, start: int, size: int, md5_of: KnownMd5 = _unknown
+    ) -> None:
         """Add `size` bytes of a file from `start`, which have to be all of the object."""
         for offset in range(start, start + size, self._part_size):
             length = min(self._part_size, start + size - offset)
-            part = FileSlice(file, offset, length, self._progress)
+            part = FileSlice(file, offset, length, self._progress, md5_of(offset, length))
             self._send(cast(BinaryIO, part), length)
 
     def finish(self) -> None:
@@ -133,12 +143,22 @@ class PartsWriter:
 
 
 class FileSlice(io.RawIOBase):
-    """A part of a file with a position of its own, so that several can be read concurrently."""
+    """A part of a file with a position of its own, so that several can be read concurrently.
+
+    Attributes:
+        md5: the MD5 of the part in hexadecimal, if it is known.
+    """
 
     def __init__(
-        self, file: BinaryIO, start: int, size: int, progress: Callable[[], None] = _ignore
+        self,
+        file: BinaryIO,
+        start: int,
+        size: int,
+        progress: Callable[[], None] = _ignore,
+        md5: str | None = None,
     ) -> None:
         super().__init__()
+        self.md5 = md5
         self._progress = progress
         self._descriptor = file.fileno()
         self._start = start
@@ -210,6 +230,8 @@ def put_file(
     file: BinaryIO,
     size: int,
     progress: Callable[[], None] = _ignore,
+    *,
+    md5_of: KnownMd5 = _unknown,
 ) -> None:
     """Write the first `size` bytes of a file, with one request or by a multipart upload.
 
@@ -219,14 +241,16 @@ def put_file(
         file: the file.
         size: a number of bytes.
         progress: called whenever bytes were read.
+        md5_of: returns the MD5s of parts that are known; others are computed.
     """
     if isinstance(file, io.BytesIO):
         store.put(key, _WatchedBytes(file.getvalue(), progress), size)
         return
     file.flush()
     if size <= SINGLE_MAXIMUM:
-        store.put(key, cast(BinaryIO, FileSlice(file, 0, size, progress)), size)
+        whole = FileSlice(file, 0, size, progress, md5_of(0, size))
+        store.put(key, cast(BinaryIO, whole), size)
         return
     with PartsWriter(store, key, size, progress) as writer:
-        writer.write_file(file, 0, size)
+        writer.write_file(file, 0, size, md5_of)
         writer.finish()

@@ -16,6 +16,7 @@ from typing import cast
 from atoll.names import Hash
 from atoll.storage.base import Body
 from atoll.storage.errors import InvalidStoreResponse, WriteNotProven
+from atoll.storage.multipart import FileSlice
 
 _PIECE = 1024 * 1024
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -42,7 +43,9 @@ class Content:
 
     @cached_property
     def md5(self) -> str:
-        """The MD5 in hexadecimal. A file is read for it."""
+        """The MD5 in hexadecimal. A file is read for it, unless its MD5 is known."""
+        if isinstance(self.body, FileSlice) and self.body.md5 is not None:
+            return self.body.md5
         return self._hashed(hashlib.md5(usedforsecurity=False))
 
     @cached_property

@@ -13,12 +13,17 @@ import waitress.server
 from waitress.server import BaseWSGIServer, MultiSocketServer
 
 from atoll.web.event_loop import Channels
-from atoll.web.spool import Admission, spooling_channel
+from atoll.web.spool import Admission, MakeHashes, spooling_channel
 from atoll.web.task_threads import TaskThreads
 
 
 def create_server(
-    app: falcon.App[Any, Any], *, admit: Admission, threads: int, **options: Any
+    app: falcon.App[Any, Any],
+    *,
+    admit: Admission,
+    threads: int,
+    make_hashes: MakeHashes | None = None,
+    **options: Any,
 ) -> BaseWSGIServer | MultiSocketServer:
     """Return a server for a WSGI application.
 
@@ -26,6 +31,8 @@ def create_server(
         app: the WSGI application.
         admit: the policy for request bodies.
         threads: how many requests are answered at the same time.
+        make_hashes: returns hashes to compute while a large body is received; they are in the WSGI
+            environment.
         options: options of waitress; `listen` or `unix_socket` sets the address.
     """
     sockets = Channels()
@@ -42,7 +49,7 @@ def create_server(
         **options,
     )
     server.asyncore = sockets.loop
-    channel = spooling_channel(admit, sockets.loop)
+    channel = spooling_channel(admit, sockets.loop, make_hashes)
     # A host name that resolves to several addresses has a server for each of them.
     for listener in list(sockets.values()):
         if isinstance(listener, BaseWSGIServer):

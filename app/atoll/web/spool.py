@@ -15,15 +15,17 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from socket import SHUT_WR
-from typing import Any
+from typing import Any, cast
 
 import falcon
 from waitress.adjustments import Adjustments
+from waitress.buffers import OverflowableBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.task import WSGITask
 from waitress.utilities import Error
 
+from atoll.registry.body_hashes import BodyHashes
 from atoll.web.errors import ERROR_CODES, PUBLIC_UNAVAILABLE, RETRY_AFTER, envelope
 from atoll.web.event_loop import EventLoop
 
@@ -109,13 +111,36 @@ def admit_up_to(limit: int) -> Admission:
     return lambda _request: limit
 
 
+# Returns hashes to compute while a body is received, by its announced size in bytes, or 0.
+MakeHashes = Callable[[int], BodyHashes]
+# The key of the WSGI environment that has these hashes.
+HASHES = "atoll.body_hashes"
+
+
+class _HashedBuffer(OverflowableBuffer):
+    """A buffer for a body that is hashed while it is received."""
+
+    def __init__(self, overflow: int, hashes: BodyHashes) -> None:
+        super().__init__(overflow)
+        self._hashes = hashes
+
+    def append(self, data: bytes) -> None:
+        """Add received bytes."""
+        super().append(data)
+        self._hashes.feed(data)
+
+
 class SpooledRequest(HTTPRequestParser):
     """A request whose body is written to the spool if it is admitted and while there is room."""
 
-    def __init__(self, adj: Adjustments, *, admit: Admission) -> None:
+    def __init__(
+        self, adj: Adjustments, *, admit: Admission, make_hashes: MakeHashes | None = None
+    ) -> None:
         super().__init__(adj)
         self._admit = admit
+        self._make_hashes = make_hashes
         self._limit: int | None = None
+        self.hashes: BodyHashes | None = None
 
     def received(self, data: bytes) -> int:
         """Parse received bytes. A refused request is complete immediately, with an error."""
@@ -139,10 +164,19 @@ class SpooledRequest(HTTPRequestParser):
         """Raise Refused if the body is not admitted, too long, or exceeds the room in the spool."""
         if self._limit is None:
             self._limit = self._admit(self)
+            self._hash_large_body()
         if self._size > self._limit:
             raise BodyTooLong(self._limit)
         if self._lacks_room():
             raise SpoolFull
+
+    def _hash_large_body(self) -> None:
+        """Hash a body that may be large. None of it has been received yet."""
+        if self._make_hashes is None or 0 < self.content_length <= self.adj.inbuf_overflow:
+            return
+        self.hashes = self._make_hashes(self.content_length)
+        receiver: Any = self.body_rcv
+        receiver.buf = _HashedBuffer(self.adj.inbuf_overflow, self.hashes)
 
     def _lacks_room(self) -> bool:
         # Small bodies stay in memory, so small requests are served even if the disk is full.
@@ -177,7 +211,10 @@ class SpooledRequest(HTTPRequestParser):
 
 
 class JoinedTask(WSGITask):
-    """A request whose response is sent at once, if the application returns it in one piece."""
+    """A request whose response is sent at once, if the application returns it in one piece.
+
+    It passes the hashes of the body to the application.
+    """
 
     def write(self, data: bytes) -> None:
         """Send a piece of the response, the first one together with the headers."""
@@ -192,6 +229,12 @@ class JoinedTask(WSGITask):
             return
         self.channel.write_soon(head)
         super().write(data)
+
+    def get_environment(self) -> dict[str, Any]:
+        """Return the WSGI environment."""
+        environment: dict[str, Any] = super().get_environment()
+        environment[HASHES] = cast(SpooledRequest, self.request).hashes
+        return environment
 
 
 class SpoolingChannel(HTTPChannel):
@@ -268,7 +311,15 @@ class _ServerOfChannel:
         self.pull_trigger = pull_trigger
 
 
-def spooling_channel(admit: Admission, loop: EventLoop) -> type[SpoolingChannel]:
-    """Return the channel class of a server with a policy for request bodies and a loop."""
-    parser = partial(SpooledRequest, admit=admit)
+def spooling_channel(
+    admit: Admission, loop: EventLoop, make_hashes: MakeHashes | None = None
+) -> type[SpoolingChannel]:
+    """Return the channel class of a server.
+
+    Args:
+        admit: the policy for request bodies.
+        loop: the loop of the server.
+        make_hashes: returns hashes to compute while a large body is received.
+    """
+    parser = partial(SpooledRequest, admit=admit, make_hashes=make_hashes)
     return type("AdmittingChannel", (SpoolingChannel,), {"parser_class": parser, "loop": loop})

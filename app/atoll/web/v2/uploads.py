@@ -26,6 +26,7 @@ from atoll.storage.base import blob_key
 from atoll.web.bearer_auth import Authorized, BearerAuth
 from atoll.web.errors import BodyTooLarge
 from atoll.web.external_url import ExternalUrls
+from atoll.web.spool import HASHES
 from atoll.web.v2.content_range import parse_content_range
 
 _ALGORITHM = "HS256"
@@ -252,7 +253,7 @@ def _body(req: falcon.Request, offset: int, maximum_size: int) -> Body:
     size = req.content_length or 0
     if offset + size > maximum_size:
         raise BodyTooLarge(f"a layer may have at most {maximum_size} bytes")
-    return Body(cast(BinaryIO, req.env["wsgi.input"]), size)
+    return Body(cast(BinaryIO, req.env["wsgi.input"]), size, req.env.get(HASHES))
 
 
 def _check_content_range(req: falcon.Request, upload: Upload, body: Body) -> None:
