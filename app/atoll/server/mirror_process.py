@@ -20,8 +20,8 @@ from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_director
 from atoll.server.reload import Reloads, replace_process
 from atoll.server.supervisor import ATOLL
 from atoll.storage.states import refresh_in_background
-from atoll.web.app import create_operations_app
 from atoll.web.health import WorkerHealth
+from atoll.web.operations_app import create_operations_app
 
 log = logging.getLogger(__name__)
 

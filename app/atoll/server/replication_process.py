@@ -33,8 +33,8 @@ from atoll.server.scanning import scanning_threads
 from atoll.server.supervisor import ATOLL
 from atoll.services import Services
 from atoll.storage.states import refresh_in_background
-from atoll.web.app import create_operations_app
 from atoll.web.health import WorkerHealth
+from atoll.web.operations_app import create_operations_app
 
 log = logging.getLogger(__name__)
 

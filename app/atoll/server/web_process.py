@@ -23,8 +23,9 @@ from atoll.server.paths import (
 )
 from atoll.server.tls import certificate_end
 from atoll.storage.states import refresh_in_background
-from atoll.web.app import create_admission, create_app, create_operations_app
+from atoll.web.app import create_admission, create_app
 from atoll.web.health import EndToEndHealth, InstanceHealth
+from atoll.web.operations_app import create_operations_app
 from atoll.web.server import create_server
 
 _THREADS = 8

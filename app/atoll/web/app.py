@@ -42,10 +42,10 @@ from atoll.web.api.organization_mirror import OrganizationMirroring
 from atoll.web.api.resources import create_api
 from atoll.web.bearer_auth import BearerAuth, TokenAuth
 from atoll.web.external_url import ExternalUrls
-from atoll.web.middleware import Metrics, RequestMiddleware
+from atoll.web.middleware import RequestMiddleware
+from atoll.web.operations_app import bare_app
 from atoll.web.panel.middleware import is_panel
 from atoll.web.panel.resources import Panel, create_panel
-from atoll.web.router import Router
 from atoll.web.scanner_notifications import BackfillProgress, ScannerNotifications
 from atoll.web.v2 import routes
 from atoll.web.v2.auth import TokenResource
@@ -97,7 +97,7 @@ class Dependencies:
 
 def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     """Return the registry's application."""
-    app = _bare_app(
+    app = bare_app(
         RequestMiddleware(
             deps.access_log,
             server_timing=deps.bundle.feature_server_timing,
@@ -202,35 +202,3 @@ def _error_handler(external_urls: ExternalUrls, panel: Panel | None) -> Callable
             errors.handle(req, resp, error, params)
 
     return handle
-
-
-def create_operations_app(
-    instance: object, end_to_end: object | None = None
-) -> falcon.App[Any, Any]:
-    """Return the application that serves the health and metrics of a process.
-
-    It runs in a server of its own, so that a load balancer gets a response in time while all
-    threads of the registry are busy.
-
-    Args:
-        instance: resource of `/health/instance`.
-        end_to_end: resource of `/health/endtoend`; None if the process serves no requests.
-    """
-    app = _bare_app(RequestMiddleware(AccessLog()))
-    for path in ("/health", "/health/instance"):
-        app.add_route(path, instance)
-    if end_to_end is not None:
-        for path in ("/status", "/health/endtoend"):
-            app.add_route(path, end_to_end)
-    app.add_route("/metrics", Metrics())
-    return app
-
-
-def _bare_app(middleware: RequestMiddleware) -> falcon.App[Any, Any]:
-    # Falcon accepts any object with a router's methods, but declares the type of its own.
-    router: Any = Router()
-    app: falcon.App[Any, Any] = falcon.App(middleware=[middleware], router=router)
-    app.req_options.auto_parse_qs_csv = False
-    app.add_error_handler(Exception, errors.handle)
-    app.add_error_handler(falcon.HTTPError, errors.handle_http_error)
-    return app

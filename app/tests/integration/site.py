@@ -27,8 +27,9 @@ from atoll.server.paths import HEALTH_URL_FILE
 from atoll.services import Services as SiteServices
 from atoll.storage.locations import Locations
 from atoll.storage.states import refresh_in_background
-from atoll.web.app import create_app, create_operations_app
+from atoll.web.app import create_app
 from atoll.web.health import EndToEndHealth, InstanceHealth
+from atoll.web.operations_app import create_operations_app
 
 from .services import REPOSITORY, Services, wait_until
 

@@ -7,8 +7,8 @@ from typing import Any
 import falcon
 import falcon.testing
 import pytest
-from atoll.web.app import create_operations_app
 from atoll.web.middleware import REQUESTS
+from atoll.web.operations_app import create_operations_app
 from atoll.web.router import Router
 from atoll.web.v2 import routes
 
