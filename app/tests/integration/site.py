@@ -237,6 +237,8 @@ def running_site(
     # Until the first check of Redis, nothing is read from the cache.
     site_services.health_probe.wait_for_first(60)
     site_services.pulls.start(site_services.thread_registry)
+    if site_services.tag_listener is not None:
+        site_services.tag_listener.start(site_services.thread_registry)
     site = Site(server.url, operations.url, site_services, directory, preference)
     wait_until(
         "both stores are probed",
@@ -254,6 +256,8 @@ def running_site(
         states_thread.stop()
         site_services.health_probe.stop()
         site_services.pulls.stop()
+        if site_services.tag_listener is not None:
+            site_services.tag_listener.stop()
         for one in (server, operations):
             one.release()
 

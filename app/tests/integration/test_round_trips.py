@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,31 @@ def test_a_pull_costs_one_round_trip_per_request_and_none_if_cached(timed: Site)
     assert trips(client.request("GET", f"{path}/manifests/{digest}", SCOPE)) == (0, 0)
     assert trips(client.request("HEAD", f"{path}/blobs/{layer}", SCOPE)) == (1, 0)
     assert trips(client.request("GET", f"{path}/blobs/{layer}", SCOPE)) <= (1, 0)
+
+
+def test_with_the_tag_cache_a_tag_costs_a_round_trip_only_after_a_change(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    changes = {"FEATURE_SERVER_TIMING": True, "FEATURE_TAG_CACHE": True}
+    with running_site(services, database, tmp_path / "kept", "usstorage", changes) as site:
+        client = Client(site)
+        path = f"/v2/{REPOSITORY}/manifests/v1"
+
+        def is_kept() -> bool:
+            return trips(client.request("GET", path, SCOPE)) == (0, 0)
+
+        for _ in range(3):
+            pushed, _ = push_image(client)
+            forget_tokens(client)
+            wait_until("the change is received", partial(is_pulled, client, path, pushed))
+            wait_until("the tag is kept", is_kept)
+            assert is_pulled(client, path, pushed)
+            assert trips(client.request("HEAD", path, SCOPE)) == (0, 0)
+
+
+def is_pulled(client: Client, path: str, digest: str) -> bool:
+    """Return whether the manifest at a path has a digest."""
+    return client.request("GET", path, SCOPE).headers["Docker-Content-Digest"] == digest
 
 
 def test_a_token_costs_one_round_trip(timed: Site) -> None:
