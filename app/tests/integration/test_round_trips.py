@@ -92,6 +92,37 @@ def test_with_the_tag_cache_a_tag_costs_a_round_trip_only_after_a_change(
             assert trips(client.request("HEAD", path, SCOPE)) == (0, 0)
 
 
+def test_a_repeated_pull_waits_for_the_database_once_for_its_token(
+    services: Services, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For this time after a push, nothing about the blob is cached.
+    monkeypatch.setattr(shared_redis, "_DELETED_SECONDS", 1)
+    changes = {"FEATURE_SERVER_TIMING": True, "FEATURE_TAG_CACHE": True}
+    with running_site(services, database, tmp_path / "kept", "usstorage", changes) as site:
+        client = Client(site)
+        digest, _ = push_image(client)
+        # Blobs of other images, so that there are many.
+        layers = [client.push_blob(REPOSITORY, b"layer %d" % number) for number in range(20)]
+        path = f"/v2/{REPOSITORY}"
+        pulls = [
+            ("HEAD", f"{path}/manifests/v1"),
+            ("GET", f"{path}/manifests/{digest}"),
+            *(("GET", f"{path}/blobs/{layer}") for layer in layers),
+        ]
+
+        def pull() -> int:
+            answers = [client.request(method, url, SCOPE) for method, url in pulls]
+            return sum(trips(answer)[0] for answer in answers)
+
+        forget_tokens(client)
+        wait_until("everything is cached", lambda: pull() == 0)
+        token = client.session.get(
+            f"{site.url}/v2/auth", params={"scope": SCOPE}, auth=client.credentials
+        )
+        assert trips(token) == (1, 0)
+        assert pull() == 0
+
+
 def is_pulled(client: Client, path: str, digest: str) -> bool:
     """Return whether the manifest at a path has a digest."""
     return client.request("GET", path, SCOPE).headers["Docker-Content-Digest"] == digest
