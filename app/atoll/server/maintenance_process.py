@@ -5,14 +5,12 @@ With replication, the replication worker does the same.
 
 from __future__ import annotations
 
-import signal
-import threading
-
 from atoll import logs
 from atoll.server.bundle import load_bundle
 from atoll.server.container import wire_services
 from atoll.server.maintenance import start_maintenance
 from atoll.server.scanning import scanning_threads
+from atoll.server.stop_signal import StopSignal
 from atoll.storage.states import refresh_in_background
 
 _CONNECTIONS = 6
@@ -26,9 +24,8 @@ def run_maintenance() -> int:
     services.locations.start_probing(services.thread_registry)
     refresh_in_background(services.locations.states, services.database, services.thread_registry)
     # Before any work starts that a signal could interrupt.
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_signal: stop.set())
+    stop = StopSignal()
+    stop.listen()
     services.deliverer.start(services.thread_registry)
     services.log_exporter.start(services.thread_registry)
     scanning = scanning_threads(services)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-import signal
 import subprocess
-import threading
 
 from atoll import logs
 from atoll.config import Bundle
@@ -18,6 +16,7 @@ from atoll.server.heartbeat import HeartbeatThread
 from atoll.server.maintenance import INTERVAL_SECONDS
 from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.server.reload import Reloads, replace_process
+from atoll.server.stop_signal import StopSignal
 from atoll.server.supervisor import ATOLL
 from atoll.storage.states import refresh_in_background
 from atoll.web.health import WorkerHealth
@@ -43,9 +42,8 @@ def mirror(*, migrate: bool) -> int:
     """
     logs.set_up()
     # Before any work starts that a signal could interrupt.
-    stop = threading.Event()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, lambda *_signal: stop.set())
+    stop = StopSignal()
+    stop.listen()
     runtime = prepare_runtime_directory()
     reloads = Reloads(runtime)
     reloads.listen()

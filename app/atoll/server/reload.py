@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from uuid import uuid4
 
 from atoll.errors import UserError
 from atoll.server.paths import runtime_directory, write_atomically
+from atoll.server.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +53,12 @@ def request_reload() -> None:
         raise UserError(f"the bundle was refused and the old one stays active: {problem}")
 
 
-def replace_process(command: Sequence[str], unless: threading.Event) -> None:
+def replace_process(command: Sequence[str], unless: StopSignal) -> None:
     """Replace this process by COMMAND, without losing signals.
 
     Args:
         command: the program and its arguments.
-        unless: do nothing if this event is set.
+        unless: do nothing if this is set.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     if not unless.is_set():
@@ -103,7 +103,7 @@ class Reloads:
         request = self._runtime / _REQUEST
         self._request = request.read_text() if request.exists() else ""
 
-    def wait(self, stop: threading.Event, read: Callable[[], object]) -> bool:
+    def wait(self, stop: StopSignal, read: Callable[[], object]) -> bool:
         """Wait until the process is to stop or to load a new bundle; refuse invalid bundles.
 
         Args:

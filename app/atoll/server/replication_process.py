@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import signal
-import threading
 from collections.abc import Callable, Iterator
 
 from atoll import logs
@@ -30,6 +28,7 @@ from atoll.server.maintenance import INTERVAL_SECONDS, Activity, start_maintenan
 from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.server.reload import Reloads, replace_process
 from atoll.server.scanning import scanning_threads
+from atoll.server.stop_signal import StopSignal
 from atoll.server.supervisor import ATOLL
 from atoll.services import Services
 from atoll.storage.states import refresh_in_background
@@ -54,9 +53,8 @@ def replicate() -> int:
     """Run the replication worker and the maintenance until SIGTERM, and return the exit code."""
     logs.set_up()
     # Before any work starts that a signal could interrupt.
-    stop = threading.Event()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, lambda *_signal: stop.set())
+    stop = StopSignal()
+    stop.listen()
     runtime = prepare_runtime_directory()
     reloads = Reloads(runtime)
     reloads.listen()

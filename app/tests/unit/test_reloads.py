@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from atoll.errors import UserError
 from atoll.server.reload import Reloads
+from atoll.server.stop_signal import StopSignal
 
 
 @pytest.fixture
@@ -38,13 +38,13 @@ def test_an_invalid_bundle_is_refused_and_the_next_one_is_loaded(
         raise UserError("SERVER_HOSTNAME is missing")
 
     os.kill(os.getpid(), signal.SIGHUP)
-    assert reloads.wait(threading.Event(), read) is True
+    assert reloads.wait(StopSignal(), read) is True
     assert answers == ["", "SERVER_HOSTNAME is missing"]
     assert reloads.pending is False
 
 
 def test_a_process_that_is_to_stop_loads_nothing(reloads: Reloads) -> None:
-    stop = threading.Event()
+    stop = StopSignal()
     stop.set()
     os.kill(os.getpid(), signal.SIGHUP)
 
