@@ -85,7 +85,8 @@ def prepare_database(services: Services) -> Migrated:
         SessionsUnsupported: a pooler shares connections between sessions.
     """
     applied = _expand(services)
-    register_locations(services.database, services.locations.stores)
+    # Not of `locations`, which would create the clients of all stores.
+    register_locations(services.database, services.bundle.stores)
     create_first_superuser(services.database, services.bundle)
     left = _plan(services.database)
     if left.contractions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from atoll.errors import UserError
@@ -68,19 +69,26 @@ class Frontend:
         self._serving: Generation
         self._retirements: list[Retirement] = []
 
-    def migrate(self) -> int:
-        """Migrate the database unless that is disabled, and return the exit code."""
+    def migrate(self, meanwhile: Callable[[], None] = lambda: None) -> int:
+        """Migrate the database unless that is disabled, and return the exit code.
+
+        Args:
+            meanwhile: is called once, while the migration runs.
+        """
         if not self._migrates:
+            meanwhile()
             return 0
-        return self._supervisor.run(Child("migrate", ["migrate"], signal.SIGTERM, run=self._run))
+        child = Child("migrate", ["migrate"], signal.SIGTERM, run=self._run)
+        return self._supervisor.run(child, meanwhile)
 
     def start(self, loaded: LoadedBundle) -> None:
         """Serve a bundle."""
         self._serving = self._generation(loaded)
-        self._serving.start(self._supervisor, _START_SECONDS)
+        self._serving.start_processes(self._supervisor)
+        self._write_nginx_configuration(self._serving, self._configuration)
+        self._serving.wait_until_serving(self._supervisor, _START_SECONDS)
         self._supervisor.make_vital(self._serving.children)
         # Last, so that each request finds a process that serves.
-        self._write_nginx_configuration(self._serving, self._configuration)
         self._supervisor.start_frontend(self._nginx)
 
     def step(self) -> None:
@@ -135,7 +143,8 @@ class Frontend:
         Raises:
             UserError: it does not serve, or is less healthy than the one that serves now.
         """
-        if not new.start(self._supervisor, _START_SECONDS):
+        new.start_processes(self._supervisor)
+        if not new.wait_until_serving(self._supervisor, _START_SECONDS):
             raise UserError("its processes do not serve; see the log")
         wanted = self._serving.healthy_endpoints()
         healthy = self._supervisor.wait(

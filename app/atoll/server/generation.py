@@ -83,14 +83,13 @@ class Generation:
         """All processes."""
         return [*self.web, *self.maintenance]
 
-    def start(self, supervisor: Supervisor, seconds: float) -> bool:
-        """Start all processes.
-
-        Returns:
-            Whether all of them serve within SECONDS.
-        """
+    def start_processes(self, supervisor: Supervisor) -> None:
+        """Start all processes."""
         self.remove_sockets()
         supervisor.start_backends(self.children)
+
+    def wait_until_serving(self, supervisor: Supervisor, seconds: float) -> bool:
+        """Return whether all processes serve within SECONDS."""
         return supervisor.wait(
             lambda: all(socket.exists() for socket in self.sockets), seconds, self.children
         )

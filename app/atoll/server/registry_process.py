@@ -60,7 +60,6 @@ def serve(run: Run, *, migrate: bool) -> int:
     from atoll.storage.drivers import preload_drivers
 
     loaded = load_bundle_directory()
-    preload_drivers(loaded.bundle.stores.values())
     (runtime / DRAINING_FILE).unlink(missing_ok=True)
     supervisor = Supervisor(drain, notice, runtime / DRAINING_FILE)
     supervisor.stop_on_signals()
@@ -74,7 +73,7 @@ def serve(run: Run, *, migrate: bool) -> int:
         client_connections=client_connections,
         migrate=migrate,
     )
-    status = frontend.migrate()
+    status = frontend.migrate(lambda: preload_drivers(loaded.bundle.stores.values()))
     if status or supervisor.stopping:
         return status
     (runtime / HEALTH_URL_FILE).write_text("http://127.0.0.1:8080/health/instance")

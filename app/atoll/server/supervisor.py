@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 ATOLL = (sys.executable, "-m", "atoll.cli.main")
 # Seconds for a process without requests to exit.
 STOP_SECONDS = 10
-_POLL = 0.05
+# Seconds between two looks at processes, and while one is awaited.
+_POLL, _AWAITED_POLL = 0.05, 0.01
 
 
 @dataclass
@@ -92,6 +93,10 @@ class Child:
             self.process.wait()
 
 
+def _do_nothing() -> None:
+    """Do nothing."""
+
+
 class Supervisor:
     """The frontend, which accepts requests, and the backends behind it.
 
@@ -136,14 +141,20 @@ class Supervisor:
         """Forget processes that have ended."""
         self._backends = [child for child in self._backends if child not in children]
 
-    def run(self, child: Child) -> int:
-        """Run a process to its end and return its exit code. A signal to this process stops it."""
+    def run(self, child: Child, meanwhile: Callable[[], None] = _do_nothing) -> int:
+        """Run a process to its end and return its exit code. A signal to this process stops it.
+
+        Args:
+            child: the process.
+            meanwhile: is called once while the process runs.
+        """
         self.start_backends([child])
+        meanwhile()
         while child.running:
             if self._stopping:
                 child.request_stop()
             self._reap_orphans()
-            time.sleep(_POLL)
+            time.sleep(_AWAITED_POLL)
         self.forget([child])
         status = None if child.process is None else child.process.returncode
         if self._stopping or status is None:
@@ -173,7 +184,7 @@ class Supervisor:
             alive = self._dead() is None and all(child.running for child in starting)
             if self._stopping or not alive or time.monotonic() > deadline:
                 break
-            time.sleep(_POLL)
+            time.sleep(_AWAITED_POLL)
         return held
 
     def supervise(self, step: Callable[[], None]) -> int:

@@ -154,7 +154,8 @@ def make_registry(
     The sites share the stores; each has its own view of their health, as processes do.
     """
     (directory / "stack").mkdir(parents=True)
-    written = yaml.safe_dump(bundle(uri, locations) | (changes or {}))
+    # In the order of the locations, in which they are registered and listed.
+    written = yaml.safe_dump(bundle(uri, locations) | (changes or {}), sort_keys=False)
     (directory / "stack" / "config.yaml").write_text(written)
     stores = {name: MemoryStore(name) for name in locations}
     sites = {}

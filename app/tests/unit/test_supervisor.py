@@ -26,3 +26,11 @@ def test_all_processes_stop_when_a_vital_one_dies(tmp_path: Path) -> None:
     supervisor.make_vital([dying])
     assert supervisor.supervise(lambda: None) == exit_codes.FAILED
     assert not other.running
+
+
+def test_other_work_is_done_while_a_process_runs(tmp_path: Path) -> None:
+    supervisor = Supervisor(drain=5, notice=0, draining=tmp_path / "draining")
+    waiting = Child(
+        "waiting", ["sh", "-c", f"until [ -e {tmp_path}/done ]; do :; done; exit 3"], signal.SIGTERM
+    )
+    assert supervisor.run(waiting, meanwhile=(tmp_path / "done").touch) == 3
