@@ -156,6 +156,10 @@ class Arena:
         inside = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", **(environment or {})}
         return self._run([*self._enter(*namespaces), *words], words[0], inside)
 
+    def run_here(self, words: Sequence[str]) -> Finished:
+        """Run a program of this machine."""
+        return self._run(words, words[0], os.environ)
+
     def run_module(self, module: str, *words: str) -> Finished:
         """Run a module of this package in the network, with this Python."""
         return self._run(self._module(module, *words), module, self._python_environment())

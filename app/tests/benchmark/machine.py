@@ -26,6 +26,7 @@ def describe_machine() -> dict[str, str]:
         "date": time.strftime("%Y-%m-%d"),
         "processor": f"{os.cpu_count()} x {_field('/proc/cpuinfo', 'model name', ':')}",
         "memory": f"{int(memory.split()[0]) / 2**20:.0f} GiB",
+        "coreutils": _coreutils(),
         "system": f"{system}, Linux {platform.release()}, podman {podman_version}",
     }
 
@@ -61,6 +62,12 @@ def _commit() -> str:
     words = ("git", "describe", "--always", "--dirty")
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     return f"commit {done.stdout.strip()}" if done.returncode == 0 else "unknown commit"
+
+
+def _coreutils() -> str:
+    words = ("sha256sum", "--version")
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[0].rpartition(" ")[2]
 
 
 def _field(path: str, name: str, separator: str) -> str:

@@ -93,6 +93,8 @@ class Pushes:
             "seconds": limit.put + limit.sha256sum,
             "put": limit.put,
             "sha256sum": limit.sha256sum,
+            "fast sha256sum": limit.fast_sha256sum,
+            "seconds with fast sha256sum": limit.put + limit.fast_sha256sum,
             "cpu sha256sum": limit.processor / (image.size / _GIGABYTE),
         }
         self._session.record(self._part, what, LIMIT, number, figures)

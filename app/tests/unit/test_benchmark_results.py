@@ -193,6 +193,15 @@ def test_printed_tables_fit_into_80_columns(results: Results) -> None:
     assert "…" not in output.getvalue()
 
 
+def test_page_shows_the_limit_with_both_programs_for_the_hash(results: Results) -> None:
+    figures = {"put": 2.0, "sha256sum": 1.0, "fast sha256sum": 0.5}
+    fast = {"seconds with fast sha256sum": 2.5}
+    results.add(Sample("push", "push C", LIMIT, 0, figures | fast))
+    results.add(Sample("push", "push C", ATOLL, 0, {"seconds": 5.0}))
+
+    assert "| push C | 2.00 | 1.00 | 0.50 | 2.00 |" in render(results)
+
+
 def test_page_has_the_machine_and_every_goal(results: Results) -> None:
     page = render(results)
 
