@@ -7,6 +7,7 @@ process has none: modules are imported here, and everything else is created in t
 
 from __future__ import annotations
 
+import atexit
 import gc
 import multiprocessing
 import os
@@ -47,6 +48,9 @@ class Fork:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # Before the exit handler of multiprocessing, which waits for processes: an error here must
+        # end the container.
+        atexit.register(self.kill)
 
     @property
     def pid(self) -> int:

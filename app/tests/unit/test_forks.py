@@ -86,6 +86,28 @@ def test_the_supervisor_stops_a_fork_like_a_program() -> None:
     assert not child.running
 
 
+# Starts a fork that ignores signals, prints its number and fails.
+FAILING = """
+import signal
+from atoll.server.forks import Fork
+def sleep(words):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pause()
+fork = Fork(sleep, ["sleep"], {})
+print(fork.pid, flush=True)
+raise RuntimeError("the supervisor failed")
+"""
+
+
+def test_a_process_that_fails_does_not_wait_for_its_forks() -> None:
+    failed = subprocess.run(
+        [sys.executable, "-c", FAILING], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert failed.returncode == 1
+    assert "the supervisor failed" in failed.stderr
+    assert not Path(f"/proc/{int(failed.stdout)}").exists()
+
+
 # Prints the threads and the sockets of the process after it has loaded what forks share.
 LOADED = """
 import os, sys
