@@ -6,7 +6,8 @@ Therefore the answer to a query proves that all notifications of commits that we
 the query have arrived. The listener asks such a query several times a second.
 
 Nothing is notified while no process listens. A listener therefore writes a row, and trusts
-notifications only when all transactions that may have overlooked the row have ended.
+notifications only when all transactions that may have overlooked the row have ended, and as long as
+the row counts for the triggers. If it ceased to count, the listener starts again.
 """
 
 from __future__ import annotations
@@ -38,21 +39,29 @@ _RENEWAL_SECONDS, _RELIANCE_SECONDS = 60.0, 600.0
 _RETRY_SECONDS = 1.0
 # Longer than the time-outs of the database for all its hosts.
 _SILENCE_SECONDS = 300.0
+_OVERLOOKED = "changes may have overlooked this process, because its row in taglistener is outdated"
 
-# Renew the row of this process, and delete those of processes that ended long ago.
-_RENEW = """
+# Write the row of this process, and delete those of processes that ended long ago.
+_REGISTER = """
 INSERT INTO taglistener (id) VALUES (%(id)s)
 ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp();
 DELETE FROM taglistener WHERE seen_at < clock_timestamp() - interval '1 day';
 """
 
+# Renew the row of this process if no change can have overlooked it.
+_RENEW = """
+UPDATE taglistener SET seen_at = clock_timestamp()
+WHERE id = %(id)s AND id IN (SELECT id FROM currenttaglistener)
+"""
+
 # The first transaction that begins later.
 _HORIZON = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
 
-# Whether the session still listens, at a server that accepts writes, and whether all transactions
-# before the horizon have ended.
+# Whether the session still listens, at a server that accepts writes, whether the row counts, and
+# whether all transactions before the horizon have ended.
 _PROVE = """
 SELECT %(channel)s IN (SELECT pg_listening_channels()) AND NOT pg_is_in_recovery(),
+       %(id)s IN (SELECT id FROM currenttaglistener),
        pg_snapshot_xmin(pg_current_snapshot()) >= %(horizon)s::text::xid8
 """
 
@@ -103,7 +112,8 @@ class TagListener:
     def _listen(self) -> None:
         with closing(self._database.connect()) as connection, connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
-            renewed = self._renew(cursor)
+            renewed = self._monotonic()
+            cursor.execute(_REGISTER, {"id": self._id})
             cursor.execute(_HORIZON)
             horizon = _row(cursor)[0]
             while not self._stopped.is_set():
@@ -111,10 +121,13 @@ class TagListener:
                 if self._monotonic() - renewed > _RENEWAL_SECONDS:
                     renewed = self._renew(cursor)
                 began = self._monotonic()
-                cursor.execute(_PROVE, {"channel": CHANNEL, "horizon": horizon})
-                listening, settled = _row(cursor)
+                parameters = {"channel": CHANNEL, "id": self._id, "horizon": horizon}
+                cursor.execute(_PROVE, parameters)
+                listening, counts, settled = _row(cursor)
                 if not listening:
                     raise psycopg2.OperationalError("the session does not listen any more")
+                if not counts:
+                    raise psycopg2.OperationalError(_OVERLOOKED)
                 self._forget_notified(connection)
                 if settled:
                     reliance_end = renewed + _RELIANCE_SECONDS
@@ -125,6 +138,8 @@ class TagListener:
         """Renew the row, and return the time from which on it counts."""
         began = self._monotonic()
         cursor.execute(_RENEW, {"id": self._id})
+        if not cursor.rowcount:
+            raise psycopg2.OperationalError(_OVERLOOKED)
         return began
 
     def _receive(self, connection: psycopg2.extensions.connection, until: float) -> None:

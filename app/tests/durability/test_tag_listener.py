@@ -170,6 +170,7 @@ CHANGES: dict[str, tuple[Change, bool]] = {
         ),
         False,
     ),
+    "truncation": (lambda site, _: site.database.run("TRUNCATE tag CASCADE"), False),
     "by hand": (
         lambda site, name: site.database.run(
             "DELETE FROM tag WHERE repository_id = %(id)s", {"id": name.id}
@@ -267,7 +268,9 @@ def test_an_answer_comes_after_the_notifications_of_all_earlier_commits(
                 "UPDATE tag SET lifetime_start_ms = %(n)s WHERE repository_id = %(id)s",
                 {"n": number, "id": name.id},
             )
-            cursor.execute(module._PROVE, {"channel": CHANNEL, "horizon": "0"})
+            cursor.execute(
+                module._PROVE, {"channel": CHANNEL, "id": process.listener._id, "horizon": "0"}
+            )
             assert [notice.payload for notice in connection.notifies] == [str(name.id)]
             connection.notifies.clear()
 
@@ -430,6 +433,40 @@ def test_a_stopped_listener_keeps_nothing(process: Process) -> None:
     process.fill(name, "v1")
     process.listener.stop()
     assert process.get(name, "v1")[1] == 1
+
+
+OVERLOOKED = [
+    # As if the clock of the server was set forward.
+    "UPDATE taglistener SET seen_at = seen_at - interval '1 hour'",
+    "DELETE FROM taglistener",
+]
+
+
+@pytest.mark.parametrize("change", OVERLOOKED)
+def test_nothing_is_kept_once_the_triggers_overlook_the_listener(
+    process: Process, change: str
+) -> None:
+    name = bound(process.writer)
+    process.fill(name, "v1")
+    process.writer.database.run(change)
+    # Not notified.
+    new = push(process.writer, "v1", b"second")
+    wait_until("it is not kept", lambda: process.cache.get(name, "v1") is None)
+    assert process.fill(name, "v1").digest == new
+
+
+@pytest.mark.parametrize("change", OVERLOOKED)
+def test_a_row_that_the_triggers_may_have_overlooked_is_not_renewed(
+    registry: MemoryRegistry, change: str
+) -> None:
+    """Otherwise a change between the last proof and the renewal would never be noticed."""
+    listener = Process(registry).listener
+    with closing(registry["us"].database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(module._REGISTER, {"id": listener._id})
+        listener._renew(cursor)
+        cursor.execute(change)
+        with pytest.raises(psycopg2.OperationalError, match="overlooked"):
+            listener._renew(cursor)
 
 
 def test_an_old_row_of_the_listener_is_not_relied_on(

@@ -7,12 +7,17 @@ CREATE TABLE taglistener (
     seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- The rows that count. A process whose row does not count any more, because the clock of the server
+-- was changed or the row was deleted, notices that here.
+CREATE VIEW currenttaglistener AS
+SELECT id FROM taglistener WHERE seen_at > clock_timestamp() - interval '15 minutes';
+
 -- Whether a change must be notified. NOTIFY makes commits wait for each other, so it is left out
 -- while no process listens. A process waits, after it wrote its row, for all transactions that may
 -- have called this before; snapshots that last longer than a statement might still lack the row.
 CREATE FUNCTION tags_are_cached() RETURNS boolean LANGUAGE sql VOLATILE AS $$
-    SELECT current_setting('transaction_isolation') <> 'read committed' OR EXISTS (
-        SELECT FROM taglistener WHERE seen_at > clock_timestamp() - interval '15 minutes')
+    SELECT current_setting('transaction_isolation') <> 'read committed'
+        OR EXISTS (SELECT FROM currenttaglistener)
 $$;
 
 -- Notify the ids of repositories, or "*" instead of very many.
@@ -57,7 +62,7 @@ FOR EACH ROW WHEN (OLD.deleted_at IS NULL)
 EXECUTE FUNCTION manifest_changed();
 
 -- Names of repositories and namespaces, and disabled namespaces, change rarely.
-CREATE FUNCTION repository_names_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION all_tags_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF tags_are_cached() THEN
         PERFORM pg_notify('atoll_tags', '*');
@@ -69,12 +74,15 @@ $$;
 CREATE TRIGGER repository_renamed AFTER UPDATE ON repository
 FOR EACH ROW WHEN ((OLD.id, OLD.namespace_user_id, OLD.name)
                    IS DISTINCT FROM (NEW.id, NEW.namespace_user_id, NEW.name))
-EXECUTE FUNCTION repository_names_changed();
+EXECUTE FUNCTION all_tags_changed();
 CREATE TRIGGER repository_deleted AFTER DELETE ON repository
-FOR EACH STATEMENT EXECUTE FUNCTION repository_names_changed();
+FOR EACH STATEMENT EXECUTE FUNCTION all_tags_changed();
 CREATE TRIGGER namespace_changed AFTER UPDATE ON "user"
 FOR EACH ROW WHEN ((OLD.id, OLD.username, OLD.enabled)
                    IS DISTINCT FROM (NEW.id, NEW.username, NEW.enabled))
-EXECUTE FUNCTION repository_names_changed();
+EXECUTE FUNCTION all_tags_changed();
 CREATE TRIGGER namespace_deleted AFTER DELETE ON "user"
-FOR EACH STATEMENT EXECUTE FUNCTION repository_names_changed();
+FOR EACH STATEMENT EXECUTE FUNCTION all_tags_changed();
+-- A truncation of manifests, repositories or accounts includes the tags.
+CREATE TRIGGER tag_truncated AFTER TRUNCATE ON tag
+FOR EACH STATEMENT EXECUTE FUNCTION all_tags_changed();
