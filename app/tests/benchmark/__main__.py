@@ -220,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--image", help="measure another image of the registry")
     for option, purpose in (
         ("--key", "set a key of the bundle; the value is YAML"),
-        ("--far-key", "set a key of the bundle for the part `far`"),
+        ("--far-key", "set a key of the bundle for both sites of the part `far`"),
         ("--env", "set an environment variable of the registry's containers"),
     ):
         add(

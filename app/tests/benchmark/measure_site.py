@@ -23,16 +23,20 @@ from .operations import (
     PASSWORD_TOKEN,
     START,
     START_DEPLOYED,
+    TAG_CACHE,
     far_name,
     pull_name,
     push_name,
 )
 from .registry import Server
+from .rounds import alternate
 from .session import Session
 
 _PROXY_PORT = 6432
 # Seconds after a start or a load before memory is measured, and between two measurements.
 _SETTLE, _INTERVAL = 20, 1
+# Pulls before the one that is measured, so that each process of the site has answered some.
+_PULLS_BEFORE = 3
 
 
 def measure_start(session: Session) -> None:
@@ -92,27 +96,39 @@ def _memory(server: Server) -> dict[str, float]:
 
 def measure_far(session: Session) -> None:
     """Measure a push and a pull of many layers with a delay between Atoll and PostgreSQL."""
-    with (
-        _running_proxy(session) as set_delay,
-        session.sites.running(
-            database_port=_PROXY_PORT, keys=session.sites.variant.far_keys
-        ) as site,
-    ):
-        image = Image(session.arena.work, IMAGE_C)
-        clients = Clients(session.arena, [site])
-        for number in range(session.rounds):
-            session.show(f"push and pull C, round {number + 1} of {session.rounds}")
-            for delay in (0.0, DELAY) if number % 2 == 0 else (DELAY, 0.0):
-                set_delay(delay)
-                image.renew()
-                tag = f"r{number}-{delay:g}".replace(".", "-")
-                pushed = clients.push(site, image, tag)
+    with _running_proxy(session) as set_delay:
+        for tag_cache in (True, False):
+            keys = {TAG_CACHE: tag_cache, **session.sites.variant.far_keys}
+            with session.sites.running(database_port=_PROXY_PORT, keys=keys) as site:
+                _measure_far(session, site, set_delay, tag_cache=tag_cache)
+
+
+def _measure_far(
+    session: Session, site: Server, set_delay: Callable[[float], None], *, tag_cache: bool
+) -> None:
+    image = Image(session.arena.work, IMAGE_C)
+    clients = Clients(session.arena, [site])
+    push, pull = push_name(IMAGE_C), pull_name(IMAGE_C)
+
+    def record(number: int, what: str, delay: float, seconds: float) -> None:
+        name = far_name(what, delay, tag_cache=tag_cache)
+        session.record("far", name, ATOLL, number, {"seconds": seconds})
+
+    for number in range(session.rounds):
+        session.show(f"push and pull C, round {number + 1} of {session.rounds}")
+        for delay in alternate((0.0, DELAY), number):
+            # The key does not change how long pushes take.
+            set_delay(delay if tag_cache else 0.0)
+            image.renew()
+            tag = f"r{number}-{delay:g}".replace(".", "-")
+            pushed = clients.push(site, image, tag)
+            if tag_cache:
+                record(number, push, delay, pushed.seconds)
+            set_delay(delay)
+            for _ in range(_PULLS_BEFORE):
                 clients.pull(site, image, tag)
-                pulled = clients.pull(site, image, tag)
-                for what, done in ((push_name(IMAGE_C), pushed), (pull_name(IMAGE_C), pulled)):
-                    figures = {"seconds": done.seconds}
-                    session.record("far", far_name(what, delay), ATOLL, number, figures)
-        image.remove()
+            record(number, pull, delay, clients.pull(site, image, tag).seconds)
+    image.remove()
 
 
 @contextmanager

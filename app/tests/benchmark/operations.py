@@ -12,6 +12,8 @@ LIMIT = "limit"
 CONNECTIONS = (16, 1)
 # The delay between a site and its database in seconds, for each direction.
 DELAY = 0.04
+# The key that a site far from its database is measured with, and without.
+TAG_CACHE = "FEATURE_TAG_CACHE"
 START = "start to the first 200"
 START_DEPLOYED = "start to the first 200, without migration"
 IDLE, LOADED = "memory idle", "memory after load"
@@ -75,6 +77,7 @@ def large_shape(mebibytes: int) -> Shape:
     return Shape("large", f"one layer of {mebibytes / 1024:g} GiB", (mebibytes,))
 
 
-def far_name(what: str, delay: float) -> str:
+def far_name(what: str, delay: float, *, tag_cache: bool = True) -> str:
     """Return the name of an operation with a round trip to the database of twice the delay."""
-    return f"{what}, database {2000 * delay:.0f} ms away"
+    kept = "with" if tag_cache else "without"
+    return f"{what}, database {2000 * delay:.0f} ms away, {kept} {TAG_CACHE}"

@@ -9,7 +9,15 @@ import pytest
 from rich.console import Console
 
 from ..benchmark.goals import GOALS, evaluate
-from ..benchmark.operations import ATOLL, BARE, BY_TAG, DOCKER_REGISTRY, LIMIT
+from ..benchmark.operations import (
+    ATOLL,
+    BARE,
+    BY_TAG,
+    DELAY,
+    DOCKER_REGISTRY,
+    LIMIT,
+    far_name,
+)
 from ..benchmark.page import render
 from ..benchmark.report import comparisons, goal_rows, site_rows
 from ..benchmark.results import Results, Sample, Series, Spread
@@ -127,6 +135,20 @@ def test_faster_pull_than_docker_registry_meets_its_goal() -> None:
 
     assert outcome("pull C", fast) == ("1.20", "yes")
     assert outcome("pull C", slow) == ("0.83", "no")
+
+
+def test_goal_of_distant_pulls_is_that_with_the_tag_cache() -> None:
+    samples = [
+        *times(ATOLL, far_name(PULL_C, DELAY), 1.05, part="far"),
+        *times(ATOLL, far_name(PULL_C, 0), 1.0, part="far"),
+        *times(ATOLL, far_name(PULL_C, DELAY, tag_cache=False), 1.4, part="far"),
+        *times(ATOLL, far_name(PULL_C, 0, tag_cache=False), 1.0, part="far"),
+    ]
+
+    title = "pull C at 80 ms, over 0 ms, with FEATURE_TAG_CACHE"
+    assert outcome(title, samples) == ("0.05", "yes")
+    rows = {what: median for what, median, _ in site_rows(Results({}, samples))}
+    assert rows["pull C, database 80 ms away, without FEATURE_TAG_CACHE"] == "1.40 s"
 
 
 def test_tokens_are_related_to_the_bare_application() -> None:
