@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from atoll.server.forks import Fork
@@ -42,6 +44,17 @@ def test_a_fork_has_its_own_session_and_variables(tmp_path: Path) -> None:
     assert Fork(leave_traces, [str(tmp_path / "traces")], {"ATOLL_TEST": "set"}).wait(60) == 0
     assert (tmp_path / "traces").read_text() == "True set"
     assert "ATOLL_TEST" not in os.environ
+
+
+def test_forks_draw_different_random_numbers(tmp_path: Path) -> None:
+    def draw(words: Sequence[str]) -> int:
+        (tmp_path / words[0]).write_text(f"{random.random()} {uuid4()}")
+        return 0
+
+    for number in range(3):
+        assert Fork(draw, [str(number)], {}).wait() == 0
+    drawn = [file.read_text().split() for file in tmp_path.iterdir()]
+    assert all(len(set(kind)) == 3 for kind in zip(*drawn, strict=True))
 
 
 def test_a_fork_is_listed_with_its_command() -> None:
