@@ -26,7 +26,7 @@ def organization_with_roles(user: str) -> str:
     Its columns are those of `Organization`.
 
     Args:
-        user: An SQL expression for the user's id; nobody has roles if it is null.
+        user: An SQL expression for the user's id. If it is null, there are no roles.
     """
     return f"""
         SELECT o.username, o.email, o.tag_expiration_s, array(

@@ -2,22 +2,20 @@
 
 import base64
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import definition
-import information
 import jwt
-import psycopg2
 import pytest
 import requests
 from commands import REPOSITORY
 from definition import Lab
 from playbook import run_site
+from rows import database
 from site_machine import SiteMachine
 from two_sites import INVENTORIES, clients, eu, us
 
-__all__ = ["clients", "eu", "us"]
+__all__ = ["clients", "database", "eu", "us"]
 
 
 @pytest.fixture(scope="session")
@@ -53,21 +51,6 @@ def scanning_sites(
     folder = tmp_path_factory.mktemp("scanning")
     outcome = run_site(lab, folder, registry_config=scanning)
     assert outcome.status == 0, outcome.output
-
-
-@pytest.fixture
-def database(lab: Lab) -> Iterator[Any]:
-    """Return a function that returns the rows of a query."""
-    connection = psycopg2.connect(information.describe(lab)["postgres"]["uri"])
-    connection.autocommit = True
-
-    def rows(query: str) -> list[Any]:
-        with connection.cursor() as cursor:
-            cursor.execute(query)
-            return cursor.fetchall()
-
-    yield rows
-    connection.close()
 
 
 def indexer_status(machine: SiteMachine, key: str) -> int:

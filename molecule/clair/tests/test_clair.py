@@ -3,7 +3,6 @@
 import gzip
 import json
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from conftest import indexer_status
 from definition import Lab
 from load import Load
 from playbook import run_playbook, run_site
+from rows import Rows
 from site_machine import SiteMachine
 
 CONFIGURATION = "/etc/atoll/clair/config.yaml"
@@ -72,7 +72,7 @@ def test_a_new_key_reaches_clair_after_the_registry_and_no_scan_fails_meanwhile(
     clients: Clients,
     key: str,
     scanning: dict[str, Any],
-    database: Callable[[str], list[Any]],
+    database: Rows,
 ) -> None:
     new = secrets.token_hex(32)
     both = scanning | {"SECURITY_SCANNER_V4_PSK": new, "SCANNER_PREVIOUS_PSK": key}

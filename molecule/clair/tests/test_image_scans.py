@@ -1,7 +1,6 @@
 """Images are scanned by the Clair of a site, and both sites serve the reports."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from commands import REPOSITORY, wait_until
 from definition import Lab
 from load import write_image, write_image_of
 from playbook import run_playbook
+from rows import Rows
 from site_machine import SiteMachine
 from tests.clair import images
 
@@ -75,7 +75,7 @@ def test_a_new_vulnerability_is_notified_once_although_clair_delivers_it_twice(
     registry: Api,
     state: ClairState,
     scanned: str,
-    database: Callable[[str], list[Any]],
+    database: Rows,
 ) -> None:
     subscription = {
         "event": "vulnerability_found",

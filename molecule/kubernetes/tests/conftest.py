@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import definition
 import information
-import psycopg2
 import pytest
 import requests
 import yaml
@@ -20,6 +18,9 @@ from commands import IMAGES, REPOSITORY, wait_until
 from definition import Lab
 from images import REGISTRY
 from playbook import Outcome, run_playbook
+from rows import database
+
+__all__ = ["database"]
 
 _INVENTORY = Path(__file__).resolve().parents[1] / "inventory/hosts.yml"
 _REGISTRIES = REPOSITORY / "app/tests/unit/quay_registries"
@@ -157,18 +158,3 @@ def clients(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Cli
     # The login is valid at each site as well.
     sites = [machine.site for machine in registry.machines]
     return Clients(replace(registry.lab, sites=sites), login["username"], login["password"], folder)
-
-
-@pytest.fixture
-def database(lab: Lab) -> Iterator[Any]:
-    """Return a function that returns the rows of a query."""
-    connection = psycopg2.connect(information.describe(lab)["postgres"]["uri"])
-    connection.autocommit = True
-
-    def rows(query: str) -> list[Any]:
-        with connection.cursor() as cursor:
-            cursor.execute(query)
-            return cursor.fetchall()
-
-    yield rows
-    connection.close()

@@ -3,9 +3,7 @@
 The tests depend on their order: the last one removes a site.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from clients import Clients
@@ -13,6 +11,7 @@ from commands import wait_until
 from conftest import Registry
 from load import Load, copy, write_image
 from next_version import TABLE, VERSION, next_version
+from rows import Rows
 
 _COMPONENTS = ("registry", "replication", "mirror")
 _SCHEMA = """
@@ -24,8 +23,6 @@ _LACKING = """
 SELECT count(*) FROM imagestorage s
 WHERE (SELECT count(*) FROM imagestorageplacement p WHERE p.storage_id = s.id) < 2
 """
-
-Rows = Callable[[str], list[Any]]
 
 
 def push(clients: Clients, folder: Path, host: str, name: str) -> str:
