@@ -72,6 +72,7 @@ class QueueRunner(Generic[Group, Job]):
         self._due_at = math.inf
         self._registry: ThreadRegistry | None = None
         self._claimer: threading.Thread | None = None
+        self._claimer_id: int | None = None
 
     def start(self, registry: ThreadRegistry) -> None:
         """Start claiming jobs in a thread that `registry` watches."""
@@ -86,7 +87,9 @@ class QueueRunner(Generic[Group, Job]):
         """Claim after some seconds instead of after a longer pause: a job will be due."""
         with self._lock:
             self._due_at = min(self._due_at, time.monotonic() + seconds)
-        self._changed.set()
+        # A claim itself is followed by the pause, which it must not end at once.
+        if threading.get_ident() != self._claimer_id:
+            self._changed.set()
 
     def stop(self, *, wait: bool = True) -> None:
         """Stop claiming.
@@ -106,26 +109,31 @@ class QueueRunner(Generic[Group, Job]):
             thread.join()
 
     def _claim_until_stopped(self) -> None:
+        self._claimer_id = threading.get_ident()
         while True:
             self._slots.acquire()
             if self._stop.is_set():
                 return
             self._changed.clear()
-            pause_until = self._pause_until()
+            began = time.monotonic()
+            self._forget_due(began)
             claimed = self._next()
             if claimed is None:
                 self._slots.release()
-                self._changed.wait(max(0.0, pause_until - time.monotonic()))
+                self._changed.wait(max(0.0, self._pause_until(began) - time.monotonic()))
             else:
                 self._begin(*claimed)
 
-    def _pause_until(self) -> float:
-        """Return when to claim again if no job is due, on the monotonic clock."""
-        now = time.monotonic()
+    def _forget_due(self, now: float) -> None:
+        """Forget jobs that are due, because they are claimed now."""
         with self._lock:
             if self._due_at <= now:
                 self._due_at = math.inf
-            return min(now + self._poll_seconds, self._due_at)
+
+    def _pause_until(self, began: float) -> float:
+        """Return when to claim again after a claim without result, on the monotonic clock."""
+        with self._lock:
+            return min(began + self._poll_seconds, self._due_at)
 
     def _next(self) -> tuple[Group, Job] | None:
         """Claim the next job; return None if none is due or the claim failed."""

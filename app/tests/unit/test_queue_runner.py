@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,3 +136,20 @@ def test_a_job_that_will_be_due_is_claimed_before_the_pause_ends() -> None:
         assert done.wait(SECONDS)
     finally:
         runner.stop()
+
+
+def test_a_claim_that_finds_a_later_job_is_not_repeated_before_the_job_is_due() -> None:
+    seconds = 0.1
+    claims: list[float] = []
+
+    def claim(_after: str | None, _busy: list[str]) -> None:
+        claims.append(time.monotonic())
+        runner.wake_after(seconds)
+
+    runner = QueueRunner("test", claim, lambda _job: None, slots=1, per_group=1, poll_seconds=3600)
+    runner.start(ThreadRegistry())
+    try:
+        wait_until("claims were made", lambda: len(claims) >= 5)
+    finally:
+        runner.stop()
+    assert claims[4] - claims[0] > 3 * seconds
