@@ -149,7 +149,7 @@ UPDATE contentdeletion SET deleted_at = clock_timestamp()
 WHERE deleted_at = 'infinity' AND announced_at < clock_timestamp() - interval '1 hour';
 DELETE FROM contentdeletion WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM contentdeletion
-    WHERE deleted_at < clock_timestamp() - make_interval(mins => %(minutes)s)
+    WHERE deleted_at < statement_timestamp() - make_interval(mins => %(minutes)s)
     ORDER BY deleted_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING 1
 """

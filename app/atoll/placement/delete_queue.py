@@ -53,7 +53,7 @@ WITH next AS (
     SELECT d.id FROM objectdeletion d
     WHERE d.location_id = (SELECT id FROM imagestoragelocation
                            WHERE name = %(location)s AND state IN ('active', 'draining'))
-      AND d.available_at <= clock_timestamp() AND {unleased("d")}
+      AND d.available_at <= statement_timestamp() AND {unleased("d")}
     ORDER BY d.available_at, d.id
     LIMIT %(claimed)s FOR UPDATE SKIP LOCKED
 ), {_TABLE.claimed}

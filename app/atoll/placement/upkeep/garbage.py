@@ -53,11 +53,15 @@ def _unneeded(within: str = "true") -> str:
 
 _UNNEEDED = _unneeded()
 
-# Locked rows are evaluated again, so a manifest that was just restored is kept.
+# Locked rows are evaluated again, so a manifest that was just restored is kept. The shortest time
+# of all namespaces bounds the rows of the index that are read; clock_timestamp() would not, because
+# PostgreSQL evaluates a volatile function for each row.
 _LOCK_MANIFESTS = """
 SELECT m.id FROM manifest m JOIN repository r ON r.id = m.repository_id
 JOIN "user" n ON n.id = r.namespace_user_id
-WHERE m.deleted_at < clock_timestamp()
+WHERE m.deleted_at < statement_timestamp() - make_interval(
+        secs => least(%(expiration)s, (SELECT min(tag_expiration_s) FROM "user")))
+  AND m.deleted_at < statement_timestamp()
       - make_interval(secs => coalesce(n.tag_expiration_s, %(expiration)s))
 ORDER BY m.deleted_at LIMIT %(batch)s FOR UPDATE OF m SKIP LOCKED
 """
@@ -91,7 +95,7 @@ SELECT id FROM gone
 _DELETE_RIGHTS = """
 DELETE FROM uploadedblob WHERE (repository_id, blob_id) IN (
     SELECT repository_id, blob_id FROM uploadedblob
-    WHERE expires_at <= clock_timestamp() - make_interval(secs => %(grace)s)
+    WHERE expires_at <= statement_timestamp() - make_interval(secs => %(grace)s)
     ORDER BY expires_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
 RETURNING blob_id
 """
