@@ -31,6 +31,7 @@ INSERT INTO repositorypermission (repository_id, user_id, role)
 SELECT r.id, u.id, 'admin' FROM repository r, "user" u
 WHERE r.name = ANY(%(names)s) AND u.username = %(username)s
 """
+_IDS = "SELECT name, id FROM repository WHERE name = ANY(%(names)s)"
 _FORGET = "DELETE FROM repositorypermission"
 
 
@@ -43,6 +44,11 @@ class Operations:
             {"names": [USUAL.name, LARGEST.name], "username": SUPERUSER},
         )
         self._site, self._size = site, size
+        # Names are bound to ids, as those of a request with a token are.
+        ids = dict(site.graph.batch_database.read(_IDS, {"names": [USUAL.name, LARGEST.name]}))
+        self._usual_name, self._largest_name = (
+            name.bound(ids[name.name]) for name in (USUAL, LARGEST)
+        )
         self._client = testing.TestClient(create_app(site.graph.dependencies()))
         self._numbers = itertools.count(1)
         self._contents = itertools.count()
@@ -81,7 +87,7 @@ class Operations:
             ),
             "blob": lambda: self._pull(USUAL, f"blobs/{blob_digest(self._usual())}", status=307),
             "mount": self._mount,
-            "push of a layer": lambda: self._site.push(self._content()),
+            "push of a layer": lambda: self._push(self._content()),
             "push of an image": self._push_image,
             "deletion of a manifest": self._delete,
             "tags of the largest repository": lambda: self._pull(
@@ -151,16 +157,21 @@ class Operations:
 
     def _mount(self) -> None:
         digest = blob_digest(self._usual())
-        assert self._site.graph.blob_mounts.mount(LARGEST, USUAL, digest)
+        assert self._site.graph.blob_mounts.mount(self._largest_name, self._usual_name, digest)
+
+    def _push(self, content: bytes) -> None:
+        """Push a blob with POST, PATCH and PUT, as common clients do."""
+        uploads = self._site.graph.uploads
+        upload = uploads.start(self._usual_name, SUPERUSER)
+        upload = uploads.append(upload, Body(io.BytesIO(content), len(content)))
+        uploads.finish(upload, Digest.of(content), Body(io.BytesIO(b""), 0))
 
     def _push_image(self) -> None:
         """Push an image of a new configuration and a stored layer, under an existing tag."""
-        graph, config = self._site.graph, self._content()
-        upload = graph.uploads.start(USUAL, SUPERUSER)
-        upload = graph.uploads.append(upload, Body(io.BytesIO(config), len(config)))
-        graph.uploads.finish(upload, Digest.of(config), Body(io.BytesIO(b""), 0))
+        config = self._content()
+        self._push(config)
         self._site.manifests().put(
-            USUAL,
+            self._usual_name,
             tag_name(self._usual()),
             image_manifest(config, [b"%d" % self._usual()]),
             MANIFEST_TYPE,
