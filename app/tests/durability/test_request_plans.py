@@ -20,7 +20,8 @@ from .large_tables import TEN_MILLION, nodes, pretend_large, problem
 from .recording import RecordingDatabase
 from .sites import MemorySite, make_registry
 
-SMALL, BIG = Size(10_000, 3, 1000), Size(200_000, 3, 20_000)
+# Both have as many blobs as a round of the collection examines.
+SMALL, BIG = Size(20_000, 3, 2000), Size(200_000, 3, 20_000)
 # Rows of the database whose planner is told of ten million.
 ROWS = 10_000
 # PostgreSQL considers a plan without the parameters' values from the sixth execution on.
@@ -78,8 +79,12 @@ def test_statements_read_a_bounded_number_of_rows_at_any_size(
     for size in (SMALL, BIG):
         site = explaining_site(make_database(), tmp_path / str(size.tags), size)
         plans = executed(site, size)
-        pages[size] = {name: sum(plan.buffers for plan in plans[name]) for name in plans}
-    batches = Operations(site, size).batches()
+        batches = Operations(site, size).batches()
+        # The last round of the collection examines fewer blobs than the others.
+        pages[size] = {
+            name: (max if name in batches else sum)(plan.buffers for plan in plans[name])
+            for name in plans
+        }
     found = {
         f"{name}: {text}"
         for name in plans
