@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from clients import Clients
+from cluster import ClusterMachine
 from commands import wait_until
 from conftest import Registry
 from load import Load, copy, write_image
@@ -30,6 +31,13 @@ def push(clients: Clients, folder: Path, host: str, name: str) -> str:
     digest = write_image(folder / "layout")
     assert not copy(clients, f"oci:{folder / 'layout'}:1", f"docker://{host}/{name}")
     return digest
+
+
+def restart(machine: ClusterMachine, load: Load) -> None:
+    """Play the manifests of a machine, and wait until further images are pulled."""
+    machine.restart()
+    pulls = load.pulls
+    wait_until("images are pulled", lambda: load.pulls > pulls)
 
 
 def common_bundle(registry: Registry) -> str:
@@ -94,9 +102,7 @@ def test_a_changed_bundle_is_played_on_one_machine_after_the_other_without_a_fai
     with Load(clients, tmp_path, "admin/load") as load:
         for machine in registry.machines:
             machine.copy_manifests()
-            machine.restart()
-            pulls = load.pulls
-            wait_until("images are pulled", lambda: load.pulls > pulls)  # noqa: B023
+            restart(machine, load)
     assert load.failures == []
     pushed.update(load.pushed)
     assert common_bundle(registry) != before
@@ -124,9 +130,7 @@ def test_two_versions_serve_side_by_side_during_an_upgrade(
         registry.eu.migrate()
         assert (database(_SCHEMA), database(_APPLIED)) == migrated
         for machine in registry.machines:
-            machine.restart()
-            pulls = load.pulls
-            wait_until("images are pulled", lambda: load.pulls > pulls)  # noqa: B023
+            restart(machine, load)
             seen.append(registry.us.versions())
     assert database(f"SELECT to_regclass('{TABLE}') IS NOT NULL") == [(True,)]
     assert seen[:-1] == [{before, VERSION}] * 3
