@@ -109,6 +109,7 @@ class QueueRunner(Generic[Group, Job]):
             thread.join()
 
     def _claim_until_stopped(self) -> None:
+        # It may claim before `start` knows the thread.
         self._claimer_id = threading.get_ident()
         while True:
             self._slots.acquire()

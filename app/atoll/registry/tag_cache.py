@@ -8,7 +8,8 @@ within the last second, that it received every notification of earlier commits, 
 arrived for the value's repository since the read of the value began. That a tag does not exist is
 never kept, nor are tags that expire.
 
-Values belong to a repository by id and name. Who may read it is decided for each request, before.
+Values belong to a repository by id and name. The permission to read it is checked before, for each
+request.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from atoll.config import load
 from atoll.db.pool import Database
 from atoll.names import Digest, RepositoryName
 from atoll.registry.manifests import Manifests
+from atoll.registry.tag_cache import TagCache
 from atoll.registry.upload_session import Body
 from atoll.replication.worker import Worker
 from atoll.services import Services
@@ -84,8 +85,8 @@ class MemorySite:
         self.graph.uploads.finish(upload, digest, Body(io.BytesIO(content), len(content)))
         return digest
 
-    def manifests(self) -> Manifests:
-        """Return the manifests of this site."""
+    def manifests(self, *, tag_cache: TagCache | None = None) -> Manifests:
+        """Return the manifests of this site, by default without tags in memory."""
         graph = self.graph
         return Manifests(
             graph.database,
@@ -95,6 +96,7 @@ class MemorySite:
             graph.bundle.required_locations,
             sparse_indexes=graph.bundle.feature_sparse_index,
             scans=graph.bundle.feature_security_scanner,
+            tag_cache=tag_cache,
         )
 
     def worker(self, **arguments: Any) -> Worker:

@@ -1,4 +1,4 @@
-"""Who may read a tag is decided for each request, also if the tag is in memory."""
+"""The permission to read a tag is checked for each request, also if the tag is in memory."""
 
 from __future__ import annotations
 

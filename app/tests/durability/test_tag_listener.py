@@ -17,12 +17,12 @@ from atoll.periodic import ThreadRegistry
 from atoll.registry import tag_listener as module
 from atoll.registry.errors import ManifestUnknown
 from atoll.registry.manifest import Manifest
-from atoll.registry.manifests import Manifests
 from atoll.registry.tag_cache import TagCache
 from atoll.registry.tag_listener import CHANNEL, TagListener
 from atoll.registry.tags import Tags
 
 from ..integration.services import wait_until
+from .mirror_images import bound
 from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest
 
 Change = Callable[[MemorySite, RepositoryName], object]
@@ -33,17 +33,8 @@ class Process:
 
     def __init__(self, registry: MemoryRegistry, uri: str | None = None) -> None:
         self.writer = registry["us"]
-        graph = self.writer.graph
         self.cache = TagCache()
-        self.manifests = Manifests(
-            graph.database,
-            graph.reads,
-            graph.redis,
-            graph.repositories,
-            graph.bundle.required_locations,
-            sparse_indexes=False,
-            tag_cache=self.cache,
-        )
+        self.manifests = self.writer.manifests(tag_cache=self.cache)
         self.database = Database(uri or registry.uri, {}, size=1, answer_timeout=2)
         self.listener = TagListener(self.database, self.cache)
 
@@ -90,15 +81,6 @@ def push(site: MemorySite, tag: str, seed: bytes, tags: tuple[str, ...] = ()) ->
         site.repository, tag, content, MANIFEST_TYPE, tags=list(tags), username=SUPERUSER
     )
     return pushed.digest
-
-
-def bound(site: MemorySite) -> RepositoryName:
-    rows = site.database.read(
-        'SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id'
-        " WHERE n.username = %(namespace)s AND r.name = %(name)s",
-        {"namespace": site.repository.namespace, "name": site.repository.name},
-    )
-    return site.repository.bound(rows[0][0])
 
 
 @pytest.fixture
