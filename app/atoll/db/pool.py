@@ -540,6 +540,9 @@ def _session_options(statement_timeout: int, given: str) -> str:
         **_SERVER_KEEPALIVE,
         # Compiling takes longer than it saves for the registry's queries.
         "jit": "off",
+        # Prepared statements find rows by unique keys. Without it, PostgreSQL plans the statement
+        # of tokens in each execution until autovacuum has analyzed small tables, if it ever does.
+        "plan_cache_mode": "force_generic_plan",
         "pg_trgm.word_similarity_threshold": str(SIMILARITY),
         OPTIONS_MARK: "on",
     }

@@ -43,6 +43,7 @@ from atoll.registry.errors import (
     BlobUnknown,
     UploadUnknown,
 )
+from atoll.registry.prepared_uploads import Preparation
 from atoll.registry.repositories import (
     REPOSITORY_ID,
     WRITABLE,
@@ -77,10 +78,21 @@ ended_upload AS (
     WHERE blobupload.uuid = upload.uuid AND NOT upload.leftovers
 )"""
 
+# CTEs: record the next upload to the repository, and delete uploads that no client started.
+_PREPARE_UPLOAD = f"""
+next_upload AS (
+    INSERT INTO blobupload (uuid, repository_id)
+    SELECT %(next)s, upload.repository_id FROM upload WHERE %(next)s::uuid IS NOT NULL
+    RETURNING {excluded_in("blobupload.repository_id")} AS excluded
+), deleted_unused AS (
+    DELETE FROM blobupload WHERE uuid = ANY(%(unused)s::uuid[])
+)"""
+
 # Place the object of an upload as a blob. Nothing is placed if the object may have been deleted, if
 # its location is removed or excluded, if the upload's chunks do not have %(recorded)s bytes, or if
 # the state of the repository changed since the upload began. Returns the blob's id, whether the
-# upload still exists, and whether the state permits the blob.
+# upload still exists, whether the state permits the blob, and the locations that the next upload
+# does not use.
 _PLACE = f"""
 {LOCK_TO_PLACE}
 WITH {TARGET}, upload AS (
@@ -95,12 +107,13 @@ WITH {TARGET}, upload AS (
       AND u.byte_count = coalesce(%(recorded)s::bigint, u.byte_count)
       AND {WRITABLE.format(id="u.repository_id")}
     FOR UPDATE
-), {place_blob("upload")}, {_END_UPLOAD},
+), {place_blob("upload")}, {_END_UPLOAD}, {_PREPARE_UPLOAD},
 {GRANT_RIGHT.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
        EXISTS (SELECT FROM blobupload
                WHERE uuid = %(uuid)s AND NOT ended AND repository_id = {REPOSITORY_ID}),
-       {WRITABLE.format(id=REPOSITORY_ID)}
+       {WRITABLE.format(id=REPOSITORY_ID)},
+       (SELECT excluded FROM next_upload)
 """
 
 # Delete the right of a repository to a blob, unless a manifest refers to the blob.
@@ -136,6 +149,17 @@ class Blob:
     size: int
     placements: list[str]
     lost: bool = False
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The outcome of placing a blob.
+
+    Attributes:
+        excluded: The locations that the repository excludes, if the next upload was recorded.
+    """
+
+    excluded: tuple[str, ...]
 
 
 class Blobs:
@@ -231,11 +255,12 @@ class Blobs:
         location: str,
         name: RepositoryName,
         upload: UUID,
+        preparation: Preparation,
         *,
         username: str | None = None,
         expires_after: int | None = None,
         recorded: int | None = None,
-    ) -> bool:
+    ) -> Placed | None:
         """Place the object that an upload wrote as a blob of its repository, in one round trip.
 
         The upload ends. Its row is kept until its other chunks are deleted.
@@ -246,6 +271,8 @@ class Blobs:
             location: The object's location.
             name: The upload's repository.
             upload: The upload's id.
+            preparation: The next upload that is recorded if the blob is placed, and unused ones
+                that are deleted.
             username: The user who uploads; None for anonymous clients.
             expires_after: Seconds after which tags of the image expire, if the blob is an image
                 configuration with that label and was sent with the last request.
@@ -253,15 +280,15 @@ class Blobs:
                 for a blob that was sent in one request. None if any number is right.
 
         Returns:
-            Whether the blob was placed. If not, the object must be written again: it may have been
-            deleted, or its location is being removed or is excluded; or the upload has another
-            number of bytes than `recorded`.
+            The outcome. None if the object must be written again: it may have been deleted, or its
+            location is being removed or is excluded; or the upload has another number of bytes than
+            `recorded`.
 
         Raises:
             UploadUnknown: The upload has ended, or belongs to another repository.
             Denied: The repository is read-only, or a mirror that another user changes.
         """
-        storage_id, upload_remains, writable = self._database.run(
+        storage_id, upload_remains, writable, excluded = self._database.run(
             _PLACE,
             {
                 **name_parameters(name),
@@ -274,16 +301,18 @@ class Blobs:
                 "keep_seconds": self._keep_seconds,
                 "expires_after": expires_after,
                 "recorded": recorded,
+                "next": preparation.uuid,
+                "unused": preparation.unused,
             },
         )[0]
         if storage_id is None:
             if upload_remains and not writable:
                 raise read_only(name)
             if upload_remains:
-                return False
+                return None
             raise UploadUnknown(f"upload {upload} has ended")
         self._redis.delete(cache_key(digest))
-        return True
+        return Placed(tuple(excluded or ()))
 
     def delete(self, name: RepositoryName, digest: Digest, username: str | None = None) -> None:
         """Delete the repository's right to a blob.

@@ -26,6 +26,7 @@ from atoll.registry.errors import (
     UploadUnknown,
 )
 from atoll.registry.expiry_label import expires_after
+from atoll.registry.prepared_uploads import PreparedUploads
 from atoll.registry.repositories import Repositories
 from atoll.registry.upload_cleanup import UploadCleanup
 from atoll.registry.upload_records import UploadRecords
@@ -60,15 +61,21 @@ class Uploads:
         self._repositories = repositories
         self._expiry_minutes = bundle.blobupload_deletion_date_threshold
         self._records = UploadRecords(database)
+        self._prepared = PreparedUploads()
         self._cleanup = UploadCleanup(self._records, locations, content)
         self._writer = UploadWriter(locations, self._cleanup.delete_later)
 
     def start(self, name: RepositoryName, username: str | None) -> Upload:
         """Start an upload, and create the repository if necessary.
 
+        The first upload of a push takes a round trip, and the next ones do not. Those can be
+        started for a few seconds after the repository became read-only, and cannot be finished.
+
         Raises:
             Denied: The repository is read-only, or may not be created.
         """
+        if prepared := self._prepared.take(name, username):
+            return Upload(name, prepared.uuid, 0, prepared.excluded, username=username)
         upload = Upload(name, uuid4(), 0, username=username)
         excluded = self._records.start(upload, username)
         if excluded is None:
@@ -170,15 +177,7 @@ class Uploads:
         return (
             chunk is not None
             and chunk.digest == str(digest)
-            and self._blobs.place(
-                digest,
-                chunk.size,
-                chunk.location,
-                upload.name,
-                upload.uuid,
-                username=upload.username,
-                recorded=chunk.size,
-            )
+            and self._place_object(chunk, upload, recorded=chunk.size)
         )
 
     def _finish_in_one_request(self, upload: Upload, digest: Digest, body: Body) -> int:
@@ -220,19 +219,36 @@ class Uploads:
     ) -> bool:
         """Place an object as a blob; delete it if that is refused."""
         try:
-            return self._blobs.place(
-                Digest.parse(whole.digest),
-                whole.size,
-                whole.location,
-                upload.name,
-                upload.uuid,
-                username=upload.username,
-                expires_after=expiry,
-                recorded=recorded,
-            )
+            return self._place_object(whole, upload, expiry, recorded=recorded)
         except (UploadUnknown, Denied):
             self._cleanup.delete_object(whole, upload.uuid, first=True)
             raise
+
+    def _place_object(
+        self,
+        whole: Chunk,
+        upload: Upload,
+        expiry: int | None = None,
+        *,
+        recorded: int | None = None,
+    ) -> bool:
+        """Place an object as a blob, and record the next upload of the user to the repository."""
+        preparation = self._prepared.preparation(upload.name, upload.username)
+        placed = self._blobs.place(
+            Digest.parse(whole.digest),
+            whole.size,
+            whole.location,
+            upload.name,
+            upload.uuid,
+            preparation,
+            username=upload.username,
+            expires_after=expiry,
+            recorded=recorded,
+        )
+        if placed and preparation.uuid:
+            name, username = upload.name, upload.username
+            self._prepared.keep(name, username, preparation.uuid, placed.excluded)
+        return placed is not None
 
     def _prepare_rewrite(self, upload: Upload, chunk: Chunk, *, first: bool) -> Upload:
         """Return the upload for another attempt after a chunk could not be placed or recorded.

@@ -1,0 +1,139 @@
+"""The next upload of a push starts without the database, and its end checks everything again."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from atoll import round_trips
+from atoll.db.shared_redis import SharedRedis
+from atoll.names import Digest, RepositoryName
+from atoll.placement.policies import Policies, Policy, Subject
+from atoll.registry import prepared_uploads
+from atoll.registry.errors import Denied, UploadUnknown
+from atoll.registry.prepared_uploads import MAXIMUM
+from atoll.registry.upload_session import Upload
+
+from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .uploads import request_body
+
+CONTENT = b"the next layer"
+DIGEST = Digest.of(CONTENT)
+LOCATIONS = ["us", "eu"]
+
+
+@pytest.fixture
+def site(registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch) -> MemorySite:
+    """A site that was just pushed to."""
+    monkeypatch.setattr(prepared_uploads, "LIFE_SECONDS", 3600)
+    registry["us"].push(b"the layer before")
+    return registry["us"]
+
+
+def start(site: MemorySite, username: str = SUPERUSER) -> Upload:
+    return site.graph.uploads.start(site.repository, username)
+
+
+def finish(site: MemorySite, upload: Upload) -> None:
+    site.graph.uploads.finish(upload, DIGEST, request_body(CONTENT))
+
+
+def recorded(site: MemorySite) -> set[object]:
+    return {row[0] for row in site.database.read("SELECT uuid FROM blobupload")}
+
+
+def test_a_layer_after_another_one_takes_two_round_trips(
+    site: MemorySite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # These sites have no Redis; without it, each deletion of a cached value is recorded.
+    monkeypatch.setattr(SharedRedis, "delete", lambda *_keys: None)
+    for number in range(3):
+        content = b"layer %d" % number
+        round_trips.reset()
+        upload = site.graph.uploads.append(start(site), request_body(content))
+        site.graph.uploads.finish(upload, Digest.of(content), request_body(b""))
+        assert round_trips.counts()[round_trips.DATABASE] == 2
+        assert site.placements(Digest.of(content)) == {"us": "good"}
+
+
+def test_two_uploads_at_the_same_time_are_two(site: MemorySite) -> None:
+    first, second = start(site), start(site)
+    assert first.uuid != second.uuid
+    assert {first.uuid, second.uuid} <= recorded(site)
+
+
+def test_another_user_does_not_get_the_upload(site: MemorySite) -> None:
+    (prepared,) = recorded(site)
+    assert start(site, "alice").uuid != prepared
+    assert start(site).uuid == prepared
+
+
+@pytest.mark.parametrize("state", ["READ_ONLY", "MIRROR"])
+def test_an_upload_to_a_repository_that_became_unwritable_places_nothing(
+    site: MemorySite, state: str
+) -> None:
+    site.database.run("UPDATE repository SET state = %s", [state])
+    upload = start(site)
+    with pytest.raises(Denied):
+        finish(site, upload)
+    assert site.placements(DIGEST) == {}
+    assert not site.has_object("us", DIGEST)
+
+
+def test_an_upload_to_a_deleted_repository_places_nothing(site: MemorySite) -> None:
+    site.database.run("DELETE FROM repository")
+    upload = start(site)
+    with pytest.raises(UploadUnknown):
+        finish(site, upload)
+    assert site.placements(DIGEST) == {}
+    assert not site.has_object("us", DIGEST)
+
+
+def test_a_repository_of_the_same_name_does_not_get_the_upload(site: MemorySite) -> None:
+    (prepared,) = recorded(site)
+    name = RepositoryName(site.repository.namespace, site.repository.name)
+    (row,) = site.database.read("SELECT id FROM repository")
+    upload = site.graph.uploads.start(name.bound(row[0]), SUPERUSER)
+    assert upload.uuid != prepared
+
+
+def test_a_location_that_was_excluded_meanwhile_gets_no_copy(site: MemorySite) -> None:
+    policies = Policies(site.database, LOCATIONS)
+    policies.set(Subject.parse(str(site.repository)), Policy(excluded=("us",)))
+    upload = start(site)
+    assert upload.excluded == ()
+    finish(site, upload)
+    assert site.placements(DIGEST) == {"eu": "good"}
+    assert not site.has_object("us", DIGEST)
+    assert start(site).excluded == ("us",)
+
+
+def test_an_object_that_was_deleted_meanwhile_is_written_again(site: MemorySite) -> None:
+    site.graph.uploads.delete_leftovers()
+    upload = site.graph.uploads.append(start(site), request_body(CONTENT))
+    site.database.run(
+        "INSERT INTO contentdeletion (digest, location, deleted_at) VALUES (%s, 'us', now())",
+        [str(DIGEST)],
+    )
+    site.stores["us"].objects.clear()
+    site.graph.uploads.finish(upload, DIGEST, request_body(b""))
+    assert site.placements(DIGEST) == {"us": "good"}
+    assert site.has_object("us", DIGEST)
+
+
+def test_a_refused_push_prepares_nothing(site: MemorySite) -> None:
+    upload = start(site)
+    site.database.run("UPDATE repository SET state = 'READ_ONLY'")
+    with pytest.raises(Denied):
+        finish(site, upload)
+    with pytest.raises(Denied):
+        start(site)
+
+
+def test_unused_uploads_are_deleted_by_later_pushes(site: MemorySite) -> None:
+    repositories = [RepositoryName(SUPERUSER, f"app{number}") for number in range(MAXIMUM + 5)]
+    for name in repositories:
+        upload = site.graph.uploads.start(name, SUPERUSER)
+        content = os.urandom(10)
+        site.graph.uploads.finish(upload, Digest.of(content), request_body(content))
+    assert len(recorded(site)) <= MAXIMUM + 1
