@@ -173,6 +173,16 @@ class SharedRedis:
             if not self._mark(batch):
                 self._record_lost(batch)
 
+    def delete_older(self, key: str) -> None:
+        """Delete a value that is older than what the key stands for now, if there is one.
+
+        For something new, no reader can be about to cache an older value. So readers may cache the
+        new one at once, and not only after the time for which deleted keys are marked.
+        """
+        values = self._attempt(lambda: self._read((key,)))
+        if values is None or values[0]:
+            self.delete(key)
+
     def _mark(self, keys: list[str]) -> bool:
         """Mark keys as deleted, and return whether Redis accepted it."""
 

@@ -57,8 +57,8 @@ def place_blob(upload: str) -> str:
 
     They also remove the blob's tombstone and the task for the location itself. Expects `TARGET` and
     LOCK_TO_PLACE before it; takes %(digest)s, %(size)s in bytes, %(location)s, %(required)s, and
-    %(expires_after)s in seconds or null. The common tables are `blob (id, image_size)` and
-    `placement (storage_id)`.
+    %(expires_after)s in seconds or null. The common tables are `blob (id, image_size, is_new)`
+    and `placement (storage_id)`.
 
     Args:
         upload: a common table with at most one row and the columns repository_id and
@@ -71,7 +71,7 @@ def place_blob(upload: str) -> str:
     ON CONFLICT (content_checksum) DO UPDATE SET image_size = EXCLUDED.image_size,
         tombstone_at = NULL,
         expires_after_s = coalesce(EXCLUDED.expires_after_s, imagestorage.expires_after_s)
-    RETURNING id, image_size
+    RETURNING id, image_size, xmax = 0 AS is_new  -- PostgreSQL sets xmax when it updates a row.
 ), placement AS ({record_good("SELECT blob.id, location.id FROM blob, location")}
     RETURNING storage_id
 ), tasks AS ({create_for_blob(f"(SELECT repository_id FROM {upload})")}

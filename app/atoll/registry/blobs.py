@@ -91,8 +91,8 @@ next_upload AS (
 # Place the object of an upload as a blob. Nothing is placed if the object may have been deleted, if
 # its location is removed or excluded, if the upload's chunks do not have %(recorded)s bytes, or if
 # the state of the repository changed since the upload began. Returns the blob's id, whether the
-# upload still exists, whether the state permits the blob, and the locations that the next upload
-# does not use.
+# upload still exists, whether the state permits the blob, whether the blob is new, and the
+# locations that the next upload does not use.
 _PLACE = f"""
 {LOCK_TO_PLACE}
 WITH {TARGET}, upload AS (
@@ -113,7 +113,7 @@ SELECT (SELECT storage_id FROM placement),
        EXISTS (SELECT FROM blobupload
                WHERE uuid = %(uuid)s AND NOT ended AND repository_id = {REPOSITORY_ID}),
        {WRITABLE.format(id=REPOSITORY_ID)},
-       (SELECT excluded FROM next_upload)
+       (SELECT is_new FROM blob), (SELECT excluded FROM next_upload)
 """
 
 # Delete the right of a repository to a blob, unless a manifest refers to the blob.
@@ -288,7 +288,7 @@ class Blobs:
             UploadUnknown: The upload has ended, or belongs to another repository.
             Denied: The repository is read-only, or a mirror that another user changes.
         """
-        storage_id, upload_remains, writable, excluded = self._database.run(
+        storage_id, upload_remains, writable, is_new, excluded = self._database.run(
             _PLACE,
             {
                 **name_parameters(name),
@@ -311,7 +311,10 @@ class Blobs:
             if upload_remains:
                 return None
             raise UploadUnknown(f"upload {upload} has ended")
-        self._redis.delete(cache_key(digest))
+        if is_new:
+            self._redis.delete_older(cache_key(digest))
+        else:
+            self._redis.delete(cache_key(digest))
         return Placed(tuple(excluded or ()))
 
     def delete(self, name: RepositoryName, digest: Digest, username: str | None = None) -> None:

@@ -26,7 +26,9 @@ LOCATIONS = ["us", "eu"]
 def site(registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch) -> MemorySite:
     """A site that was just pushed to."""
     monkeypatch.setattr(prepared_uploads, "LIFE_SECONDS", 3600)
-    registry["us"].push(b"the layer before")
+    # The first one creates the repository.
+    for content in (b"the first layer", b"the layer before"):
+        registry["us"].push(content)
     return registry["us"]
 
 
@@ -63,9 +65,9 @@ def test_two_uploads_at_the_same_time_are_two(site: MemorySite) -> None:
 
 
 def test_another_user_does_not_get_the_upload(site: MemorySite) -> None:
-    (prepared,) = recorded(site)
-    assert start(site, "alice").uuid != prepared
-    assert start(site).uuid == prepared
+    prepared = recorded(site)
+    assert start(site, "alice").uuid not in prepared
+    assert start(site).uuid in prepared
 
 
 @pytest.mark.parametrize("state", ["READ_ONLY", "MIRROR"])
@@ -90,11 +92,16 @@ def test_an_upload_to_a_deleted_repository_places_nothing(site: MemorySite) -> N
 
 
 def test_a_repository_of_the_same_name_does_not_get_the_upload(site: MemorySite) -> None:
-    (prepared,) = recorded(site)
-    name = RepositoryName(site.repository.namespace, site.repository.name)
     (row,) = site.database.read("SELECT id FROM repository")
-    upload = site.graph.uploads.start(name.bound(row[0]), SUPERUSER)
-    assert upload.uuid != prepared
+    bound = site.repository.bound(row[0])
+    upload = site.graph.uploads.start(bound, SUPERUSER)
+    finish(site, upload)
+    prepared = recorded(site)
+    site.database.run("DELETE FROM repository")
+    assert site.graph.repositories.create(site.repository, "private", SUPERUSER)
+    (row,) = site.database.read("SELECT id FROM repository")
+    new = site.graph.uploads.start(site.repository.bound(row[0]), SUPERUSER)
+    assert new.uuid not in prepared
 
 
 def test_a_location_that_was_excluded_meanwhile_gets_no_copy(site: MemorySite) -> None:
@@ -109,16 +116,17 @@ def test_a_location_that_was_excluded_meanwhile_gets_no_copy(site: MemorySite) -
 
 
 def test_an_object_that_was_deleted_meanwhile_is_written_again(site: MemorySite) -> None:
-    site.graph.uploads.delete_leftovers()
-    upload = site.graph.uploads.append(start(site), request_body(CONTENT))
+    """The deletion is later than the record of the upload, and earlier than its first byte."""
     site.database.run(
-        "INSERT INTO contentdeletion (digest, location, deleted_at) VALUES (%s, 'us', now())",
+        "INSERT INTO contentdeletion (digest, location, deleted_at)"
+        " VALUES (%s, 'us', clock_timestamp())",
         [str(DIGEST)],
     )
-    site.stores["us"].objects.clear()
+    before = site.stores["us"].requests["put"]
+    upload = site.graph.uploads.append(start(site), request_body(CONTENT))
     site.graph.uploads.finish(upload, DIGEST, request_body(b""))
     assert site.placements(DIGEST) == {"us": "good"}
-    assert site.has_object("us", DIGEST)
+    assert site.stores["us"].requests["put"] - before == 2
 
 
 def test_a_refused_push_prepares_nothing(site: MemorySite) -> None:
