@@ -1,7 +1,7 @@
 """The object graph: the only module that wires objects together, from the bundle.
 
-Modules of the web application are imported when it is wired: other processes do not use them, and
-they take 9 MiB.
+Modules that some processes or bundles do not use are imported when their objects are wired: those
+of the web application take 9 MiB, and the others a tenth of the time of a start.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.audit.export_requests import ExportLinks, LogExports
-from atoll.audit.export_worker import LogExporter
 from atoll.audit.log import Audit
 from atoll.audit.pulls import PullLog
-from atoll.audit.rotation import LogRotation
 from atoll.auth.access import Access
 from atoll.auth.robot_rule import RobotRule
 from atoll.auth.robots import Robots
@@ -34,42 +32,12 @@ from atoll.db.replicas import Reads, replica_databases
 from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
 from atoll.db.wake_ups import WakeUps
-from atoll.media.exporter import Exporter
-from atoll.media.image_content import ImageContents
-from atoll.media.importer import Importer
-from atoll.mirroring.conversion.sync_import import SyncImport
-from atoll.mirroring.copying.blob_copier import BlobCopier
-from atoll.mirroring.copying.image_copier import ImageCopier
-from atoll.mirroring.copying.presence import Presence
-from atoll.mirroring.copying.tag_switch import TagSwitch
-from atoll.mirroring.dry_runs import DryRuns
-from atoll.mirroring.health import MirrorHealthReporter
-from atoll.mirroring.limited_upstreams import LimitedUpstreams
-from atoll.mirroring.mirrors import Mirrors
-from atoll.mirroring.organizations.discoveries import Discoveries
-from atoll.mirroring.organizations.discovery_worker import DiscoveryWorker
-from atoll.mirroring.organizations.organization_dry_runs import OrganizationDryRuns
-from atoll.mirroring.organizations.organization_health import OrganizationHealthReporter
-from atoll.mirroring.organizations.organization_mirrors import OrganizationMirrors
-from atoll.mirroring.organizations.organization_status import OrganizationStatuses
-from atoll.mirroring.organizations.organization_verification import OrganizationVerification
-from atoll.mirroring.organizations.reconciliation import Reconciliation
-from atoll.mirroring.runs.planner import Planner
-from atoll.mirroring.runs.runs import Runs
-from atoll.mirroring.runs.tasks import Tasks
-from atoll.mirroring.runs.worker import MirrorWorker
-from atoll.mirroring.verification import Verification
-from atoll.mirroring.workers import MirrorWorkers
-from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.mailer import Mailer
-from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import Receivers
-from atoll.notifications.vulnerabilities import VulnerabilityNotices
 from atoll.outbound.client import OutboundClient
 from atoll.periodic import ThreadRegistry
 from atoll.placement.content_deletions import ContentDeletions
 from atoll.placement.locations.life_cycle import LocationLifeCycle
-from atoll.placement.locations.purge import StorePurge
 from atoll.placement.locations.states import LocationTable
 from atoll.placement.placement_cache import PlacementCache
 from atoll.registry.blob_mounts import BlobMounts
@@ -82,17 +50,35 @@ from atoll.registry.tag_cache import TagCache
 from atoll.registry.tag_listener import TagListener
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
-from atoll.scanning.received_notifications import ReceivedNotifications
-from atoll.scanning.scanning import Scanning
 from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.upstream.limits import configured_limits
 from atoll.upstream.shared_budget import SharedBudgets
-from atoll.upstream.upstreams import Upstreams
 from atoll.web.access_log import AccessLog
 from atoll.web.health import HealthProbe
 
 if TYPE_CHECKING:
+    from atoll.audit.export_worker import LogExporter
+    from atoll.audit.rotation import LogRotation
+    from atoll.media.exporter import Exporter
+    from atoll.media.importer import Importer
+    from atoll.mirroring.conversion.sync_import import SyncImport
+    from atoll.mirroring.copying.blob_copier import BlobCopier
+    from atoll.mirroring.copying.image_copier import ImageCopier
+    from atoll.mirroring.dry_runs import DryRuns
+    from atoll.mirroring.health import MirrorHealthReporter
+    from atoll.mirroring.mirrors import Mirrors
+    from atoll.mirroring.organizations.discovery_worker import DiscoveryWorker
+    from atoll.mirroring.organizations.organization_dry_runs import OrganizationDryRuns
+    from atoll.mirroring.organizations.organization_mirrors import OrganizationMirrors
+    from atoll.mirroring.organizations.organization_verification import OrganizationVerification
+    from atoll.mirroring.verification import Verification
+    from atoll.mirroring.workers import MirrorWorkers
+    from atoll.notifications.deliverer import Deliverer
+    from atoll.notifications.vulnerabilities import VulnerabilityNotices
+    from atoll.placement.locations.purge import StorePurge
+    from atoll.scanning.scanning import Scanning
+    from atoll.upstream.upstreams import Upstreams
     from atoll.web.api.mirror import Mirroring
     from atoll.web.api.organization_mirror import OrganizationMirroring
     from atoll.web.app import Dependencies
@@ -216,6 +202,9 @@ class Services:
     @cached_property
     def deliverer(self) -> Deliverer:
         """The deliverer of notifications."""
+        from atoll.notifications.deliverer import Deliverer
+        from atoll.notifications.payloads import Payloads
+
         payloads = Payloads.from_bundle(self.bundle)
         return Deliverer(self.database, self.cipher, payloads, self.receivers, self.mailer)
 
@@ -232,11 +221,15 @@ class Services:
     @cached_property
     def log_exporter(self) -> LogExporter:
         """The worker that writes exports of the audit log."""
+        from atoll.audit.export_worker import LogExporter
+
         return LogExporter(self.database, self.cipher, self.receivers, self.export_links)
 
     @cached_property
     def log_rotation(self) -> LogRotation:
         """The rotation of old audit log entries into files."""
+        from atoll.audit.rotation import LogRotation
+
         return LogRotation.from_bundle(self.bundle, self.database, self.locations)
 
     @cached_property
@@ -262,12 +255,18 @@ class Services:
     @cached_property
     def mirrors(self) -> Mirrors:
         """The mirrors of repositories of other registries."""
+        from atoll.mirroring.mirrors import Mirrors
+        from atoll.upstream.upstreams import Upstreams
+
         upstreams = Upstreams.from_bundle(self.bundle, self.ca_bundle)
         return Mirrors(self.database, self.cipher, upstreams.check)
 
     @cached_property
     def organization_mirrors(self) -> OrganizationMirrors:
         """The mirrors of namespaces of other registries."""
+        from atoll.mirroring.organizations.organization_mirrors import OrganizationMirrors
+        from atoll.upstream.upstreams import Upstreams
+
         upstreams = Upstreams.from_bundle(self.bundle, self.ca_bundle)
         return OrganizationMirrors(self.database, self.cipher, upstreams.check)
 
@@ -306,6 +305,8 @@ class Services:
     @cached_property
     def store_purge(self) -> StorePurge:
         """Deletion of all objects of removed locations."""
+        from atoll.placement.locations.purge import StorePurge
+
         return StorePurge(
             LocationTable(self.database),
             self.instances,
@@ -359,6 +360,8 @@ class Services:
     @cached_property
     def blob_copier(self) -> BlobCopier:
         """The copier of blobs of upstreams and media."""
+        from atoll.mirroring.copying.blob_copier import BlobCopier
+
         return BlobCopier(
             self.database,
             self.locations,
@@ -371,6 +374,9 @@ class Services:
     @cached_property
     def image_copier(self) -> ImageCopier:
         """The copier of images to mirrors."""
+        from atoll.mirroring.copying.image_copier import ImageCopier
+        from atoll.mirroring.copying.presence import Presence
+
         return ImageCopier(
             Presence(self.database),
             self.blob_mounts,
@@ -382,12 +388,17 @@ class Services:
     @cached_property
     def exporter(self) -> Exporter:
         """The export of images to media."""
+        from atoll.media.exporter import Exporter
+        from atoll.media.image_content import ImageContents
+
         contents = ImageContents(self.manifests, self.blobs, Referrers(self.database))
         return Exporter(self.database, contents, self.blobs, self.bundle.server_hostname)
 
     @cached_property
     def importer(self) -> Importer:
         """The import of media."""
+        from atoll.media.importer import Importer
+
         return Importer(
             self.database,
             self.repositories,
@@ -418,11 +429,17 @@ class Services:
     @property
     def mirror_dry_runs(self) -> DryRuns:
         """The plans of runs of mirrors that are not started."""
+        from atoll.mirroring.dry_runs import DryRuns
+
         return DryRuns.from_bundle(self.database, self.cipher, self.bundle, self.ca_bundle)
 
     @property
     def organization_dry_runs(self) -> OrganizationDryRuns:
         """The plans of discoveries of mirrors of organizations that are not started."""
+        from atoll.mirroring.limited_upstreams import LimitedUpstreams
+        from atoll.mirroring.organizations.organization_dry_runs import OrganizationDryRuns
+        from atoll.mirroring.organizations.reconciliation import Reconciliation
+
         return OrganizationDryRuns(
             self.organization_mirrors,
             Reconciliation(self.database, self.cipher),
@@ -443,6 +460,15 @@ class Services:
             upstreams: replaces the clients for upstreams.
             watch_seconds: replaces the pause between checks of the work in progress.
         """
+        from atoll.mirroring.copying.presence import Presence
+        from atoll.mirroring.copying.tag_switch import TagSwitch
+        from atoll.mirroring.runs.planner import Planner
+        from atoll.mirroring.runs.runs import Runs
+        from atoll.mirroring.runs.tasks import Tasks
+        from atoll.mirroring.runs.worker import MirrorWorker
+        from atoll.mirroring.workers import MirrorWorkers
+        from atoll.upstream.upstreams import Upstreams
+
         bundle, budgets = self.bundle, self.upstream_budgets
         clients = upstreams or Upstreams.from_bundle(bundle, self.ca_bundle, budgets.budget)
         switch = TagSwitch(self.database)
@@ -476,6 +502,10 @@ class Services:
         )
 
     def _discovery_worker(self, upstreams: Upstreams) -> DiscoveryWorker:
+        from atoll.mirroring.organizations.discoveries import Discoveries
+        from atoll.mirroring.organizations.discovery_worker import DiscoveryWorker
+        from atoll.mirroring.organizations.reconciliation import Reconciliation
+
         organizations = self.organization_mirrors
         return DiscoveryWorker(
             Discoveries(self.database),
@@ -490,16 +520,22 @@ class Services:
     @property
     def mirror_verification(self) -> Verification:
         """The verification that a mirror can read its upstream."""
+        from atoll.mirroring.verification import Verification
+
         return Verification(self.mirrors, self.bundle, self.ca_bundle)
 
     @property
     def organization_verification(self) -> OrganizationVerification:
         """The verification that a mirror of an organization can list its upstream."""
+        from atoll.mirroring.organizations.organization_verification import OrganizationVerification
+
         return OrganizationVerification(self.organization_mirrors, self.bundle, self.ca_bundle)
 
     @property
     def sync_import(self) -> SyncImport:
         """The import of configuration files of other tools."""
+        from atoll.mirroring.conversion.sync_import import SyncImport
+
         return SyncImport(
             self.database,
             self.repositories,
@@ -511,6 +547,8 @@ class Services:
     @property
     def _mirror_health(self) -> MirrorHealthReporter:
         """The health of mirrors."""
+        from atoll.mirroring.health import MirrorHealthReporter
+
         expected = self.bundle.repo_mirror_worker_replicas
         return MirrorHealthReporter(self.database, self.instances, expected)
 
@@ -528,6 +566,8 @@ class Services:
         """Return the collaborators of the resources of mirrors of organizations, if any."""
         if not self.bundle.feature_org_mirror:
             return None
+        from atoll.mirroring.organizations.organization_health import OrganizationHealthReporter
+        from atoll.mirroring.organizations.organization_status import OrganizationStatuses
         from atoll.web.api.organization_mirror import OrganizationMirroring
 
         health = OrganizationHealthReporter(
@@ -545,6 +585,8 @@ class Services:
         """The scanners and their queue; None without FEATURE_SECURITY_SCANNER."""
         if not self.bundle.feature_security_scanner:
             return None
+        from atoll.scanning.scanning import Scanning
+
         return Scanning.from_bundle(
             self.secured_bundle, self.database, self.redis, self.locations, self.ca_bundle
         )
@@ -552,6 +594,9 @@ class Services:
     @cached_property
     def vulnerability_notices(self) -> VulnerabilityNotices:
         """The notices of vulnerabilities; requires FEATURE_SECURITY_SCANNER."""
+        from atoll.notifications.vulnerabilities import VulnerabilityNotices
+        from atoll.scanning.received_notifications import ReceivedNotifications
+
         if self.scanning is None:
             raise ValueError("FEATURE_SECURITY_SCANNER is not true")
         return VulnerabilityNotices(

@@ -43,7 +43,7 @@ from atoll.registry.errors import (
     BlobUnknown,
     UploadUnknown,
 )
-from atoll.registry.prepared_uploads import Preparation
+from atoll.registry.prepared_uploads import NO_PREPARATION, Preparation
 from atoll.registry.repositories import (
     REPOSITORY_ID,
     WRITABLE,
@@ -255,11 +255,11 @@ class Blobs:
         location: str,
         name: RepositoryName,
         upload: UUID,
-        preparation: Preparation,
         *,
         username: str | None = None,
         expires_after: int | None = None,
         recorded: int | None = None,
+        preparation: Preparation = NO_PREPARATION,
     ) -> Placed | None:
         """Place the object that an upload wrote as a blob of its repository, in one round trip.
 
@@ -271,13 +271,13 @@ class Blobs:
             location: The object's location.
             name: The upload's repository.
             upload: The upload's id.
-            preparation: The next upload that is recorded if the blob is placed, and unused ones
-                that are deleted.
             username: The user who uploads; None for anonymous clients.
             expires_after: Seconds after which tags of the image expire, if the blob is an image
                 configuration with that label and was sent with the last request.
             recorded: The number of bytes in the chunks of the upload, as far as the caller knows; 0
                 for a blob that was sent in one request. None if any number is right.
+            preparation: The next upload that is recorded if the blob is placed, and unused ones
+                that are deleted.
 
         Returns:
             The outcome. None if the object must be written again: it may have been deleted, or its

@@ -53,6 +53,9 @@ class Preparation:
     unused: list[UUID]
 
 
+NO_PREPARATION = Preparation(None, [])
+
+
 class PreparedUploads:
     """At most one prepared upload for each user and repository.
 

@@ -240,10 +240,10 @@ class Uploads:
             whole.location,
             upload.name,
             upload.uuid,
-            preparation,
             username=upload.username,
             expires_after=expiry,
             recorded=recorded,
+            preparation=preparation,
         )
         if placed and preparation.uuid:
             name, username = upload.name, upload.username

@@ -8,8 +8,10 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atoll import logs
 from atoll.errors import UserError
@@ -18,12 +20,16 @@ from atoll.server.paths import DRAINING_FILE, HEALTH_URL_FILE, number, prepare_r
 from atoll.server.reload import Reloads
 from atoll.server.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from atoll.config import Bundle
+
 # What the forks run. Importing it starts no thread and opens no connection.
 _SHARED_MODULES = (
     "atoll.server.frontend",
-    "atoll.server.maintenance_process",
     "atoll.server.web_process",
 )
+# The directory of metrics in the runtime directory.
+_METRICS = "metrics"
 _PROCESSES_MINIMUM, _PROCESSES_MAXIMUM = 2, 8
 # Seconds for requests in progress to finish after SIGTERM; a large layer may take minutes.
 _DRAIN, _DRAIN_MAXIMUM = 300, 24 * 3600
@@ -60,6 +66,7 @@ def serve(run: Run, *, migrate: bool) -> int:
     from atoll.storage.drivers import preload_drivers
 
     loaded = load_bundle_directory()
+    _import_optional_modules(loaded.bundle, runtime)
     (runtime / DRAINING_FILE).unlink(missing_ok=True)
     supervisor = Supervisor(drain, notice, runtime / DRAINING_FILE)
     supervisor.stop_on_signals()
@@ -88,7 +95,7 @@ def prepare_metrics_directory(runtime: Path) -> Path:
     The runtime directory of a pod survives its containers. Metrics of their processes would be
     added to those of this container.
     """
-    directory = runtime / "metrics"
+    directory = runtime / _METRICS
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     return directory
@@ -99,7 +106,21 @@ def _import_modules(runtime: Path) -> None:
     metrics = prepare_metrics_directory(runtime)
     # The client library reads it when it is imported.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
-    for name in _SHARED_MODULES:
+    _import(_SHARED_MODULES, metrics)
+
+
+def _import_optional_modules(bundle: Bundle, runtime: Path) -> None:
+    """Import further modules that the processes of a bundle share."""
+    optional = {
+        "atoll.server.maintenance_process": not bundle.feature_storage_replication,
+        "atoll.web.api.mirror_resources": bundle.feature_repo_mirror,
+        "atoll.scanning.scanning": bundle.feature_security_scanner,
+    }
+    _import([name for name, is_used in optional.items() if is_used], runtime / _METRICS)
+
+
+def _import(names: Iterable[str], metrics: Path) -> None:
+    for name in names:
         import_module(name)
     # Each fork creates files of its own. Those of this process would report zeros.
     for file in metrics.glob(f"*_{os.getpid()}.db"):

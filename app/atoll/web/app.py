@@ -1,10 +1,13 @@
-"""Create the WSGI applications, and wire their resources."""
+"""Create the WSGI applications, and wire their resources.
+
+Modules of optional features are imported if the bundle enables these.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import falcon
 
@@ -28,17 +31,12 @@ from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
-from atoll.scanning.backfill import ScanBackfill
-from atoll.scanning.received_notifications import ReceivedNotifications
-from atoll.scanning.reports import SecurityReports
 from atoll.storage.health import StoreHealth
-from atoll.web import errors, scanner_notifications
+from atoll.web import errors
 from atoll.web.access_log import AccessLog
 from atoll.web.admission import BodyAdmission
 from atoll.web.api import errors as api_errors
 from atoll.web.api.middleware import is_api
-from atoll.web.api.mirror import Mirroring
-from atoll.web.api.organization_mirror import OrganizationMirroring
 from atoll.web.api.resources import create_api
 from atoll.web.bearer_auth import BearerAuth, TokenAuth
 from atoll.web.external_url import ExternalUrls
@@ -46,7 +44,6 @@ from atoll.web.middleware import RequestMiddleware
 from atoll.web.operations_app import bare_app
 from atoll.web.panel.middleware import is_panel
 from atoll.web.panel.resources import Panel, create_panel
-from atoll.web.scanner_notifications import BackfillProgress, ScannerNotifications
 from atoll.web.v2 import routes
 from atoll.web.v2.auth import TokenResource
 from atoll.web.v2.base import Base
@@ -56,6 +53,11 @@ from atoll.web.v2.manifests import ManifestResource
 from atoll.web.v2.referrers import ReferrerList
 from atoll.web.v2.tags import TagList
 from atoll.web.v2.uploads import UploadCollection, UploadResource, UploadResponses
+
+if TYPE_CHECKING:
+    from atoll.scanning.reports import SecurityReports
+    from atoll.web.api.mirror import Mirroring
+    from atoll.web.api.organization_mirror import OrganizationMirroring
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     )
     app.add_middleware(api.middleware)
     if deps.bundle.feature_security_scanner:
-        received = ReceivedNotifications(deps.database)
-        app.add_route(scanner_notifications.PATH, ScannerNotifications(received, deps.bundle))
-        progress = BackfillProgress(ScanBackfill(deps.database))
-        app.add_route(scanner_notifications.BACKFILL_PATH, progress)
+        _add_scanner_notifications(app, deps)
     for template, resource in api.routes:
         app.add_route(template, resource, optional_slash=True)
     panel = None
@@ -180,6 +179,19 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     for template, resource in resources.items():
         app.add_route(template, resource, optional_slash=template in routes.OPTIONAL_SLASH)
     return app
+
+
+def _add_scanner_notifications(app: falcon.App[Any, Any], deps: Dependencies) -> None:
+    """Add the resources that Clair calls."""
+    from atoll.scanning.backfill import ScanBackfill
+    from atoll.scanning.received_notifications import ReceivedNotifications
+    from atoll.web import scanner_notifications
+    from atoll.web.scanner_notifications import BackfillProgress, ScannerNotifications
+
+    received = ReceivedNotifications(deps.database)
+    app.add_route(scanner_notifications.PATH, ScannerNotifications(received, deps.bundle))
+    progress = BackfillProgress(ScanBackfill(deps.database))
+    app.add_route(scanner_notifications.BACKFILL_PATH, progress)
 
 
 def create_admission(deps: Dependencies) -> BodyAdmission:

@@ -180,8 +180,9 @@ class BlobCopier:
         placed = False
         try:
             chunk = self._write_anywhere(transfer, upload)
-            placed = self._blobs.place(
-                digest, size, chunk.location, name, upload.uuid, username=robot
+            placed = (
+                self._blobs.place(digest, size, chunk.location, name, upload.uuid, username=robot)
+                is not None
             )
             if placed:
                 return True

@@ -1,9 +1,13 @@
-"""URI templates and resources of the API; the first template that matches a path has precedence."""
+"""URI templates and resources of the API; the first template that matches a path has precedence.
+
+Modules of optional features are imported if the bundle enables these.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from atoll.audit.export_requests import PATH as EXPORTS_PATH
 from atoll.audit.export_requests import LogExports
@@ -25,8 +29,6 @@ from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
-from atoll.mirroring.organizations.organization_status import OrganizationStatuses
-from atoll.mirroring.status import MirrorStatuses
 from atoll.notifications.authorized_addresses import PATH as AUTHORIZATION_PATH
 from atoll.notifications.authorized_addresses import AuthorizedAddresses
 from atoll.notifications.mailer import Mailer
@@ -52,8 +54,6 @@ from atoll.registry.search import Search
 from atoll.registry.stars import Stars
 from atoll.registry.tag_history import TagHistory
 from atoll.registry.tags import Tags
-from atoll.scanning.reports import SecurityReports
-from atoll.upstream.limits import configured_limits
 from atoll.web.api import (
     application,
     application_token,
@@ -65,11 +65,8 @@ from atoll.web.api import (
     log_export,
     manifest,
     message,
-    mirror,
-    mirror_health,
     notification,
     oauth,
-    organization_mirror,
     permission,
     prototype,
     replication,
@@ -79,7 +76,6 @@ from atoll.web.api import (
     session,
     star,
     superuser,
-    superuser_mirrors,
     tag,
     team,
     user_notification,
@@ -93,7 +89,6 @@ from atoll.web.api.find import FindAll, FindRepositories, SearchSlots
 from atoll.web.api.garbage import SuperuserGarbage
 from atoll.web.api.instance import InstanceList
 from atoll.web.api.middleware import PREFIX, ApiMiddleware
-from atoll.web.api.mirror import Mirroring
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.openapi import OpenApiDocument
 from atoll.web.api.organization import (
@@ -102,10 +97,8 @@ from atoll.web.api.organization import (
     OrganizationMembers,
     OrganizationResource,
 )
-from atoll.web.api.organization_mirror import OrganizationMirroring
 from atoll.web.api.pull_statistics import ManifestPullStatistics, TagPullStatistics
 from atoll.web.api.repository import RepositoryList, RepositoryResource, State, Visibility
-from atoll.web.api.security import ManifestSecurity
 from atoll.web.api.superuser_config import SuperuserConfig
 from atoll.web.api.superuser_guarantees import SuperuserGuarantees
 from atoll.web.api.superuser_health import SuperuserHealth
@@ -113,12 +106,15 @@ from atoll.web.api.user import CurrentUser, Initialize
 from atoll.web.api.verification import SuperuserVerification
 from atoll.web.external_url import ExternalUrls
 
+if TYPE_CHECKING:
+    from atoll.scanning.reports import SecurityReports
+    from atoll.web.api.mirror import Mirroring
+    from atoll.web.api.organization_mirror import OrganizationMirroring
+
 Resources = list[tuple[str, object]]
 
 _TAG = "/repository/{repository}/tag/{tag}"
 _MANIFEST = "/repository/{repository}/manifest/{digest}"
-_MIRROR = "/repository/{repository}/mirror"
-_ORGANIZATION_MIRROR = "/organization/{orgname}/mirror"
 
 
 @dataclass(frozen=True)
@@ -291,6 +287,8 @@ def _optional(
     if bundle.feature_superuser_configdump:
         resources.append(("/superuser/config", SuperuserConfig(bundle, environment)))
     if security is not None:
+        from atoll.web.api.security import ManifestSecurity
+
         resources.append((f"{_MANIFEST}/security", ManifestSecurity(manifests, security)))
     if bundle.feature_image_pull_stats:
         collaborators = (PullStatistics(database), manifests)
@@ -304,31 +302,9 @@ def _mirrors(
 ) -> Resources:
     if mirroring is None:
         return []
-    mirrors, statuses = mirroring.mirrors, MirrorStatuses(database)
-    health = mirroring.health
-    return [
-        ("/repository/mirror/health", mirror_health.RepositoryMirrorHealth(health, namespaces)),
-        ("/superuser/mirror/health", mirror_health.SuperuserMirrorHealth(health)),
-        ("/superuser/mirrors", superuser_mirrors.MirrorList(database)),
-        (
-            "/superuser/mirrors/upstreams",
-            superuser_mirrors.UpstreamList(database, configured_limits(bundle)),
-        ),
-        (f"{_MIRROR}/sync-now", mirror.MirrorSync(mirrors)),
-        (f"{_MIRROR}/sync-cancel", mirror.MirrorCancellation(mirrors)),
-        (
-            f"{_MIRROR}/verify",
-            mirror.MirrorVerification(mirrors, mirroring.verification),
-        ),
-        (f"{_MIRROR}/plan", mirror.MirrorPlan(mirrors, mirroring.dry_runs)),
-        (f"{_MIRROR}/confirm-deletions", mirror.MirrorDeletions(mirrors)),
-        (f"{_MIRROR}/runs", mirror.MirrorRuns(mirrors, statuses)),
-        (f"{_MIRROR}/tags", mirror.MirrorTags(statuses)),
-        (
-            _MIRROR,
-            mirror.MirrorResource(mirrors, statuses, sparse_indexes=bundle.feature_sparse_index),
-        ),
-    ]
+    from atoll.web.api.mirror_resources import mirror_resources
+
+    return mirror_resources(mirroring, bundle, database, namespaces)
 
 
 def _organization_mirrors(
@@ -339,40 +315,9 @@ def _organization_mirrors(
 ) -> Resources:
     if mirroring is None:
         return []
-    mirrors, statuses = mirroring.mirrors, OrganizationStatuses(database)
-    return [
-        ("/superuser/mirrors/organizations", superuser_mirrors.OrganizationMirrorList(database)),
-        (
-            f"{_ORGANIZATION_MIRROR}/sync-now",
-            organization_mirror.OrganizationMirrorSync(mirrors, namespaces),
-        ),
-        (
-            f"{_ORGANIZATION_MIRROR}/sync-cancel",
-            organization_mirror.OrganizationMirrorCancellation(mirrors, namespaces),
-        ),
-        (
-            f"{_ORGANIZATION_MIRROR}/verify",
-            organization_mirror.OrganizationMirrorVerification(mirroring, namespaces),
-        ),
-        (
-            f"{_ORGANIZATION_MIRROR}/plan",
-            organization_mirror.OrganizationMirrorPlan(mirroring, namespaces),
-        ),
-        (
-            f"{_ORGANIZATION_MIRROR}/health",
-            mirror_health.OrganizationMirrorHealth(mirroring.health, namespaces),
-        ),
-        (
-            f"{_ORGANIZATION_MIRROR}/repositories",
-            organization_mirror.OrganizationMirrorRepositories(statuses, namespaces),
-        ),
-        (
-            _ORGANIZATION_MIRROR,
-            organization_mirror.OrganizationMirrorResource(
-                mirrors, statuses, namespaces, sparse_indexes=bundle.feature_sparse_index
-            ),
-        ),
-    ]
+    from atoll.web.api.mirror_resources import organization_mirror_resources
+
+    return organization_mirror_resources(mirroring, bundle, database, namespaces)
 
 
 def _applications(
