@@ -33,9 +33,9 @@ CREATE_SCOPE, SUPERUSER_SCOPE = "repo:create", "super:user"
 # App-specific tokens are limited to pulling and pushing.
 _APP_SCOPES = frozenset({"repo:read", "repo:write", CREATE_SCOPE})
 
-# Return the account that the credentials belong to, and for each requested repository the state of
-# its namespace, the account's roles, and its right to create repositories. Returns exactly one row,
-# also without an account or requested repositories.
+# Return the account that the credentials belong to, and for each requested repository, in their
+# order, the state of its namespace, the account's roles, and its right to create repositories.
+# Returns exactly one row, also without an account or requested repositories.
 _PERMISSIONS = """
 WITH app_token AS (
     SELECT user_id, token_secret FROM appspecifictoken
@@ -54,9 +54,10 @@ WITH app_token AS (
       AND (%(user_id)s::bigint IS NULL OR u.id = %(user_id)s)
       AND u.enabled AND NOT u.organization AND coalesce(owner.enabled, true)
 ), requested AS (
-    SELECT * FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS a (namespace, name)
+    SELECT * FROM unnest(%(namespaces)s::text[], %(names)s::text[]) WITH ORDINALITY
+        AS a (namespace, name, position)
 ), repository_roles AS (
-    SELECT a.namespace, a.name, n.id IS NOT NULL AS namespace_exists,
+    SELECT a.position, a.namespace, a.name, n.id IS NOT NULL AS namespace_exists,
            coalesce(n.enabled, true) AS namespace_enabled, r.id AS repository_id,
            r.visibility, r.state,
            (SELECT m.internal_robot_id FROM repomirrorconfig m
@@ -80,7 +81,8 @@ WITH app_token AS (
     LEFT JOIN actor ON true
 )
 SELECT (SELECT to_jsonb(actor) FROM actor),
-       coalesce((SELECT jsonb_agg(to_jsonb(repository_roles)) FROM repository_roles), '[]')
+       coalesce((SELECT jsonb_agg(to_jsonb(repository_roles) ORDER BY position)
+                 FROM repository_roles), '[]')
 """
 _PERMISSIONS_QUERY = Statement(_PERMISSIONS)
 

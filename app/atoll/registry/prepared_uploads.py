@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from atoll.names import RepositoryName
+from atoll.names import NO_REPOSITORY, RepositoryName
 
 # Seconds in which a client starts a prepared upload. A client that pushes one layer after another
 # needs the time of two existence checks, and of compressing the layer.
@@ -22,7 +22,7 @@ LIFE_SECONDS = 5
 # The number of prepared uploads, and that of unused ones that one statement deletes.
 MAXIMUM = 64
 
-Key = tuple[str, int | None, str | None]
+Key = tuple[int, str | None]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ NO_PREPARATION = Preparation(None, [])
 class PreparedUploads:
     """At most one prepared upload for each user and repository.
 
+    There is none for a name that is not bound to a repository, which may be another one later.
+
     Args:
         clock: Returns seconds that never decrease.
     """
@@ -73,12 +75,13 @@ class PreparedUploads:
         """Return a prepared upload that nothing else gets, or None.
 
         Args:
-            name: The repository; another repository of the same name has another id.
+            name: The repository.
             username: The user; None for anonymous clients.
         """
+        key = _key(name, username)
         with self._lock:
             self._expire()
-            return self._prepared.pop(_key(name, username), None)
+            return self._prepared.pop(key, None) if key else None
 
     def preparation(self, name: RepositoryName, username: str | None) -> Preparation:
         """Return what the end of an upload does for a user and a repository.
@@ -86,18 +89,21 @@ class PreparedUploads:
         Uploads that are not deleted, for example because the statement fails or the process ends,
         are deleted with the abandoned ones.
         """
+        key = _key(name, username)
         with self._lock:
             self._expire()
             unused, self._unused = self._unused[:MAXIMUM], self._unused[MAXIMUM:]
-            wanted = _key(name, username) not in self._prepared
-            return Preparation(uuid4() if wanted else None, unused)
+            is_wanted = key is not None and key not in self._prepared
+            return Preparation(uuid4() if is_wanted else None, unused)
 
     def keep(
         self, name: RepositoryName, username: str | None, uuid: UUID, excluded: tuple[str, ...]
     ) -> None:
-        """Keep an upload that was recorded for a user and a repository."""
+        """Keep an upload that was recorded as `preparation` says."""
         prepared = PreparedUpload(uuid, excluded, self._clock() + LIFE_SECONDS)
         key = _key(name, username)
+        if key is None:
+            return
         with self._lock:
             if key in self._prepared:
                 self._discard(key)
@@ -114,6 +120,7 @@ class PreparedUploads:
         self._unused.append(self._prepared.pop(key).uuid)
 
 
-def _key(name: RepositoryName, username: str | None) -> Key:
-    # Names that are bound to different repositories are equal.
-    return str(name), name.id, username
+def _key(name: RepositoryName, username: str | None) -> Key | None:
+    if name.id is None or name.id == NO_REPOSITORY:
+        return None
+    return name.id, username

@@ -26,10 +26,18 @@ LOCATIONS = ["us", "eu"]
 def site(registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch) -> MemorySite:
     """A site that was just pushed to."""
     monkeypatch.setattr(prepared_uploads, "LIFE_SECONDS", 3600)
-    # The first one creates the repository.
-    for content in (b"the first layer", b"the layer before"):
-        registry["us"].push(content)
-    return registry["us"]
+    site = registry["us"]
+    # The first one creates the repository. Requests have the id that their token contains.
+    site.push(b"the first layer")
+    site.repository = bound(site)
+    site.push(b"the layer before")
+    return site
+
+
+def bound(site: MemorySite) -> RepositoryName:
+    """Return the name, bound to the repository that has it now."""
+    (row,) = site.database.read("SELECT id FROM repository")
+    return site.repository.bound(row[0])
 
 
 def start(site: MemorySite, username: str = SUPERUSER) -> Upload:
@@ -92,16 +100,17 @@ def test_an_upload_to_a_deleted_repository_places_nothing(site: MemorySite) -> N
 
 
 def test_a_repository_of_the_same_name_does_not_get_the_upload(site: MemorySite) -> None:
-    (row,) = site.database.read("SELECT id FROM repository")
-    bound = site.repository.bound(row[0])
-    upload = site.graph.uploads.start(bound, SUPERUSER)
-    finish(site, upload)
     prepared = recorded(site)
     site.database.run("DELETE FROM repository")
     assert site.graph.repositories.create(site.repository, "private", SUPERUSER)
-    (row,) = site.database.read("SELECT id FROM repository")
-    new = site.graph.uploads.start(site.repository.bound(row[0]), SUPERUSER)
-    assert new.uuid not in prepared
+    site.repository = bound(site)
+    assert start(site).uuid not in prepared
+
+
+def test_a_name_without_a_repository_gets_no_prepared_upload(site: MemorySite) -> None:
+    prepared = recorded(site)
+    name = RepositoryName(site.repository.namespace, site.repository.name)
+    assert site.graph.uploads.start(name, SUPERUSER).uuid not in prepared
 
 
 def test_a_location_that_was_excluded_meanwhile_gets_no_copy(site: MemorySite) -> None:
@@ -139,9 +148,9 @@ def test_a_refused_push_prepares_nothing(site: MemorySite) -> None:
 
 
 def test_unused_uploads_are_deleted_by_later_pushes(site: MemorySite) -> None:
-    repositories = [RepositoryName(SUPERUSER, f"app{number}") for number in range(MAXIMUM + 5)]
-    for name in repositories:
-        upload = site.graph.uploads.start(name, SUPERUSER)
+    for number in range(MAXIMUM + 5):
+        upload = site.graph.uploads.start(RepositoryName(SUPERUSER, f"new{number}"), SUPERUSER)
         content = os.urandom(10)
+        # Its name is bound to the repository that was created.
         site.graph.uploads.finish(upload, Digest.of(content), request_body(content))
     assert len(recorded(site)) <= MAXIMUM + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from atoll.names import RepositoryName
+from atoll.names import NO_REPOSITORY, RepositoryName
 from atoll.registry.prepared_uploads import LIFE_SECONDS, MAXIMUM, PreparedUploads
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from .clock import Clock
 
 APP = RepositoryName("acme", "app")
-NAMES = st.sampled_from([APP, APP.bound(1), APP.bound(2), RepositoryName("acme", "web")])
+BOUND = APP.bound(1)
+NAMES = st.sampled_from([APP, APP.bound(NO_REPOSITORY), APP.bound(2), APP.bound(3)])
 USERS = st.sampled_from(["alice", "bob", None])
 
 
@@ -46,7 +47,7 @@ STEPS = st.lists(
 def test_each_upload_is_either_taken_once_in_time_or_deleted(steps: list[object]) -> None:
     clock = Clock()
     uploads = PreparedUploads(clock)
-    recorded: dict[UUID, tuple[str, int | None, str | None, float]] = {}
+    recorded: dict[UUID, tuple[int | None, str | None, float]] = {}
     taken: list[UUID] = []
     deleted: list[UUID] = []
     for step in steps:
@@ -54,8 +55,9 @@ def test_each_upload_is_either_taken_once_in_time_or_deleted(steps: list[object]
             clock.now += step.seconds
         elif isinstance(step, Take):
             if upload := uploads.take(step.name, step.user):
-                name, bound_id, user, recorded_at = recorded[upload.uuid]
-                assert (name, bound_id, user) == (str(step.name), step.name.id, step.user)
+                repository_id, user, recorded_at = recorded[upload.uuid]
+                assert (repository_id, user) == (step.name.id, step.user)
+                assert repository_id in {2, 3}
                 assert clock.now - recorded_at < LIFE_SECONDS
                 taken.append(upload.uuid)
         elif isinstance(step, End):
@@ -63,7 +65,7 @@ def test_each_upload_is_either_taken_once_in_time_or_deleted(steps: list[object]
             deleted += preparation.unused
             if step.placed and preparation.uuid:
                 uploads.keep(step.name, step.user, preparation.uuid, ())
-                recorded[preparation.uuid] = (str(step.name), step.name.id, step.user, clock.now)
+                recorded[preparation.uuid] = (step.name.id, step.user, clock.now)
     clock.now += LIFE_SECONDS
     deleted += uploads.preparation(APP, None).unused
     assert sorted([*taken, *deleted]) == sorted(recorded)
@@ -71,8 +73,8 @@ def test_each_upload_is_either_taken_once_in_time_or_deleted(steps: list[object]
 
 def test_an_upload_has_the_excluded_locations_that_were_recorded_with_it() -> None:
     uploads = PreparedUploads(Clock())
-    uploads.keep(APP, "alice", uuid4(), ("eu",))
-    upload = uploads.take(APP, "alice")
+    uploads.keep(BOUND, "alice", uuid4(), ("eu",))
+    upload = uploads.take(BOUND, "alice")
     assert upload is not None
     assert upload.excluded == ("eu",)
 
@@ -81,20 +83,20 @@ def test_of_too_many_uploads_the_oldest_is_deleted() -> None:
     uploads = PreparedUploads(Clock())
     oldest, *others = (uuid4() for _ in range(MAXIMUM + 1))
     for number, uuid in enumerate([oldest, *others]):
-        uploads.keep(APP.bound(number), "alice", uuid, ())
-    assert uploads.take(APP.bound(0), "alice") is None
-    assert uploads.preparation(APP, "alice").unused == [oldest]
-    assert uploads.take(APP.bound(MAXIMUM), "alice") is not None
+        uploads.keep(APP.bound(number + 1), "alice", uuid, ())
+    assert uploads.take(APP.bound(1), "alice") is None
+    assert uploads.preparation(BOUND, "alice").unused == [oldest]
+    assert uploads.take(APP.bound(MAXIMUM + 1), "alice") is not None
 
 
 def test_an_upload_that_another_request_recorded_meanwhile_is_replaced() -> None:
     uploads = PreparedUploads(Clock())
-    first, second = (uploads.preparation(APP, "alice").uuid for _ in range(2))
+    first, second = (uploads.preparation(BOUND, "alice").uuid for _ in range(2))
     assert first is not None
     assert second is not None
-    uploads.keep(APP, "alice", first, ())
-    uploads.keep(APP, "alice", second, ())
-    upload = uploads.take(APP, "alice")
+    uploads.keep(BOUND, "alice", first, ())
+    uploads.keep(BOUND, "alice", second, ())
+    upload = uploads.take(BOUND, "alice")
     assert upload is not None
     assert upload.uuid == second
-    assert uploads.preparation(APP, "alice").unused == [first]
+    assert uploads.preparation(BOUND, "alice").unused == [first]
