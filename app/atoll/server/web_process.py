@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +46,7 @@ _FIRST_PROBES = 10.0
 def serve(address: str) -> int:
     """Serve the registry's application on the unix socket ADDRESS, until SIGTERM."""
     logs.set_up()
+    _disable_preemption()
     bundle = load_bundle()
     # waitress spools bodies to unnamed temporary files, so a crash leaves none behind.
     tempfile.tempdir = str(spool_directory())
@@ -114,6 +117,17 @@ def serve(address: str) -> int:
     services.pulls.stop()
     heartbeat.stop()
     return 0
+
+
+def _disable_preemption() -> None:
+    """Let threads that wake up wait for those that run, which threads started later inherit.
+
+    A thread that wakes up at the end of another one's system call would interrupt it, and then wait
+    for Python's global lock, which that one holds. This took a tenth of a request's processor time.
+    """
+    # Some sandboxes do not permit it.
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _compares_md5(bundle: Bundle) -> bool:
