@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
+from ..container_processes import processes_of
 from ..integration.services import Services
 from .running import (
     CONFINED,
@@ -44,6 +46,16 @@ def test_a_location_keeps_the_clients_scheme_and_host(image: RunningImage, schem
     assert answer.headers["Location"].startswith(f"{url}/v2/library/served/blobs/uploads/")
     challenge = image.session().get(f"{url}/v2/").headers["WWW-Authenticate"]
     assert f'realm="{url}/v2/auth"' in challenge
+
+
+def test_threads_of_web_processes_do_not_interrupt_each_other(image: RunningImage) -> None:
+    policies = {
+        os.sched_getscheduler(int(thread.name))
+        for process in processes_of(image.process)
+        if Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"atoll\0web\0")
+        for thread in Path(f"/proc/{process}/task").iterdir()
+    }
+    assert policies == {os.SCHED_BATCH}
 
 
 @pytest.mark.parametrize("scheme", ["url", "tls_url"])
