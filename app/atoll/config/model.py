@@ -449,6 +449,7 @@ class Bundle(ScannerKeys):
         description=(
             "Keep tags in the memory of each process, invalidated by notifications of PostgreSQL,"
             " for sites far from it. A changed tag is returned until its notification arrives."
+            " The upload of a push's next layer is recorded together with the blob before it."
         ),
         json_schema_extra=_ATOLL,
     )

@@ -26,7 +26,7 @@ from atoll.registry.errors import (
     UploadUnknown,
 )
 from atoll.registry.expiry_label import expires_after
-from atoll.registry.prepared_uploads import PreparedUploads
+from atoll.registry.prepared_uploads import NO_PREPARATION, PreparedUploads
 from atoll.registry.repositories import Repositories
 from atoll.registry.upload_cleanup import UploadCleanup
 from atoll.registry.upload_records import UploadRecords
@@ -61,20 +61,22 @@ class Uploads:
         self._repositories = repositories
         self._expiry_minutes = bundle.blobupload_deletion_date_threshold
         self._records = UploadRecords(database)
-        self._prepared = PreparedUploads()
+        self._prepared = PreparedUploads() if bundle.feature_tag_cache else None
         self._cleanup = UploadCleanup(self._records, locations, content)
         self._writer = UploadWriter(locations, self._cleanup.delete_later)
 
     def start(self, name: RepositoryName, username: str | None) -> Upload:
         """Start an upload, and create the repository if necessary.
 
-        The first upload of a push takes a round trip, and the next ones do not. Those can be
-        started for a few seconds after the repository became read-only, and cannot be finished.
+        With FEATURE_TAG_CACHE, the first upload of a push takes a round trip, and the next ones do
+        not. Those can be started for a few seconds after the repository became read-only or was
+        deleted, and cannot be finished.
 
         Raises:
             Denied: The repository is read-only, or may not be created.
         """
-        if prepared := self._prepared.take(name, username):
+        prepared = self._prepared.take(name, username) if self._prepared else None
+        if prepared is not None:
             return Upload(name, prepared.uuid, 0, prepared.excluded, username=username)
         upload = Upload(name, uuid4(), 0, username=username)
         excluded = self._records.start(upload, username)
@@ -232,22 +234,23 @@ class Uploads:
         *,
         recorded: int | None = None,
     ) -> bool:
-        """Place an object as a blob, and record the next upload of the user to the repository."""
-        preparation = self._prepared.preparation(upload.name, upload.username)
+        """Place an object as a blob; with FEATURE_TAG_CACHE, record the user's next upload."""
+        name, username = upload.name, upload.username
+        prepared = self._prepared
+        preparation = prepared.preparation(name, username) if prepared else NO_PREPARATION
         placed = self._blobs.place(
             Digest.parse(whole.digest),
             whole.size,
             whole.location,
-            upload.name,
+            name,
             upload.uuid,
-            username=upload.username,
+            username=username,
             expires_after=expiry,
             recorded=recorded,
             preparation=preparation,
         )
-        if placed and preparation.uuid:
-            name, username = upload.name, upload.username
-            self._prepared.keep(name, username, preparation.uuid, placed.excluded)
+        if prepared and placed and preparation.uuid:
+            prepared.keep(name, username, preparation.uuid, placed.excluded)
         return placed is not None
 
     def _prepare_rewrite(self, upload: Upload, chunk: Chunk, *, first: bool) -> Upload:

@@ -41,7 +41,6 @@ from .mirror_images import bound
 from .mirrored import ROBOT, make_mirror
 from .resumable_store import ResumableStore
 from .sites import MemoryRegistry, MemorySite, make_registry
-from .uploads import prepared_uploads
 
 MEBIBYTE = 2**20
 # Three parts of 8 MiB.
@@ -131,8 +130,6 @@ def leftovers(site: MemorySite) -> list[object]:
     """Return records and parts that a finished copy must not leave behind."""
     rows = site.database.read(
         "SELECT digest FROM mirrorblob UNION SELECT uuid::text FROM blobupload"
-        " WHERE uuid <> ALL(%s::uuid[])",
-        [prepared_uploads(site)],
     )
     return [*rows, *(part for store in site.stores.values() for part in store.parts)]
 

@@ -1,8 +1,13 @@
-"""The next upload of a push starts without the database, and its end checks everything again."""
+"""With FEATURE_TAG_CACHE, the next upload of a push begins without the database.
+
+Its end checks everything again.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from atoll import round_trips
@@ -14,7 +19,7 @@ from atoll.registry.errors import Denied, UploadUnknown
 from atoll.registry.prepared_uploads import MAXIMUM
 from atoll.registry.upload_session import Upload
 
-from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .sites import SUPERUSER, MemoryRegistry, MemorySite, make_registry
 from .uploads import request_body
 
 CONTENT = b"the next layer"
@@ -23,10 +28,12 @@ LOCATIONS = ["us", "eu"]
 
 
 @pytest.fixture
-def site(registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch) -> MemorySite:
+def site(
+    make_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> MemorySite:
     """A site that was just pushed to."""
     monkeypatch.setattr(prepared_uploads, "LIFE_SECONDS", 3600)
-    site = registry["us"]
+    site = make_registry(make_database(), tmp_path, LOCATIONS, {"FEATURE_TAG_CACHE": True})["us"]
     # The first one creates the repository. Requests have the id that their token contains.
     site.push(b"the first layer")
     site.repository = bound(site)
@@ -154,3 +161,11 @@ def test_unused_uploads_are_deleted_by_later_pushes(site: MemorySite) -> None:
         # Its name is bound to the repository that was created.
         site.graph.uploads.finish(upload, Digest.of(content), request_body(content))
     assert len(recorded(site)) <= MAXIMUM + 1
+
+
+def test_without_the_key_no_upload_is_prepared(registry: MemoryRegistry) -> None:
+    site = registry["us"]
+    site.push(b"the first layer")
+    site.repository = bound(site)
+    site.push(b"the layer before")
+    assert recorded(site) == set()

@@ -61,9 +61,8 @@ def distant(make_database: Callable[[], str], tmp_path: Path) -> Iterator[Distan
         ("HEAD of a missing blob", 1),
         ("blob", 1),
         ("mount", 1),
-        # The first of several layers takes one more.
-        ("push of a layer", 2),
-        ("push of an image", 4),
+        ("push of a layer", 3),
+        ("push of an image", 5),
         ("deletion of a manifest", 1),
         ("tags of the largest repository", 1),
         ("catalog", 1),

@@ -29,12 +29,6 @@ def count_uploads(site: MemorySite) -> int:
     return int(site.database.read("SELECT count(*) FROM blobupload")[0][0])
 
 
-def prepared_uploads(site: MemorySite) -> list[str]:
-    """Return the ids of the uploads that `site` has recorded, and that nothing has started."""
-    prepared = site.graph.uploads._prepared
-    return [str(upload.uuid) for upload in prepared._prepared.values()]
-
-
 def count_announcements(site: MemorySite) -> int:
     """Return the number of announced deletions."""
     return int(site.database.read("SELECT count(*) FROM contentdeletion")[0][0])
