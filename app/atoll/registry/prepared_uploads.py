@@ -1,9 +1,9 @@
 """Uploads that are recorded before a client starts them, in the memory of one process.
 
-The statement that ends an upload records the next one of the same user and repository. A client
-that pushes one layer after another then starts it without a round trip to the database. Whether the
-repository may be changed is checked again at the end of each upload, so this memory decides
-nothing: an outdated entry costs the client a refused or repeated request.
+With FEATURE_TAG_CACHE, the statement that ends an upload records the next one of the same user and
+repository. A client that pushes one layer after another then starts it without a round trip to the
+database. Whether the repository may be changed is checked again at the end of each upload, so this
+memory decides nothing: an outdated entry costs the client a refused or repeated request.
 """
 
 from __future__ import annotations
