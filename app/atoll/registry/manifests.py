@@ -14,7 +14,8 @@ import psycopg2.errors
 
 from atoll.db.advisory_locks import LARGE_MANIFEST, lock
 from atoll.db.pool import Database
-from atoll.db.replicas import Reads
+from atoll.db.replicas import Answer, Reads
+from atoll.db.shared_reads import SharedReads
 from atoll.db.shared_redis import SharedRedis
 from atoll.db.statement import Statement
 from atoll.names import Digest, RepositoryName
@@ -226,6 +227,7 @@ class Manifests:
         self._sparse_indexes = sparse_indexes
         self._scans = scans
         self._tag_cache = tag_cache or TagCache()
+        self._tag_reads: SharedReads[Answer] = SharedReads()
         self._barrier = PushBarrier(database)
 
     def put(
@@ -296,8 +298,8 @@ class Manifests:
     def get(self, name: RepositoryName, reference: str) -> Manifest:
         """Return a manifest by digest or tag, in one round trip.
 
-        By digest it may be cached; tags can change and are always queried, except with
-        FEATURE_TAG_CACHE.
+        By digest it may be cached. Tags can change and are always queried, except with
+        FEATURE_TAG_CACHE; concurrent requests for a tag share a query that begins after them.
 
         Raises:
             ManifestUnknown: The repository has no such manifest or tag.
@@ -312,7 +314,10 @@ class Manifests:
         if by_digest:
             answer = self._reads.near(_BY_DIGEST, values)
         else:
-            answer = self._reads.current(_BY_TAG, values)
+            # Names with different ids are equal.
+            answer = self._tag_reads.read(
+                (name, name.id, reference), lambda: self._reads.current(_BY_TAG, values)
+            )
         if not answer.rows:
             raise ManifestUnknown(f"'{name}' has no manifest '{reference}'")
         digest, media_type, content, repository_id, lasting = answer.rows[0]
