@@ -10,8 +10,9 @@ import io
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from atoll.storage.base import ObjectStore
@@ -142,6 +143,21 @@ class PartsWriter:
         return tag
 
 
+@dataclass(frozen=True)
+class FileRange:
+    """Bytes of an open file.
+
+    Attributes:
+        descriptor: the file's descriptor.
+        start: the position of the first byte.
+        size: the number of bytes.
+    """
+
+    descriptor: int
+    start: int
+    size: int
+
+
 class FileSlice(io.RawIOBase):
     """A part of a file with a position of its own, so that several can be read concurrently.
 
@@ -189,11 +205,19 @@ class FileSlice(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read into a buffer without changing the file's position."""
         length = max(0, min(len(buffer), self._size - self._position))
-        data = os.pread(self._descriptor, length, self._start + self._position)
-        buffer[: len(data)] = data
-        self._position += len(data)
+        position = self._start + self._position
+        read = os.preadv(self._descriptor, [memoryview(buffer)[:length]], position)
+        self._position += read
         self._progress()
-        return len(data)
+        return read
+
+    def ranges(self, maximum: int) -> Iterator[FileRange]:
+        """Yield the rest of the slice in ranges of at most `maximum` bytes."""
+        while (left := self._size - self._position) > 0:
+            size = min(left, maximum)
+            yield FileRange(self._descriptor, self._start + self._position, size)
+            self._position += size
+            self._progress()
 
 
 class _WatchedBytes(io.BytesIO):

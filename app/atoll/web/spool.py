@@ -15,11 +15,11 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from socket import SHUT_WR
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import falcon
 from waitress.adjustments import Adjustments
-from waitress.buffers import OverflowableBuffer
+from waitress.buffers import OverflowableBuffer, TempfileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.task import WSGITask
@@ -29,11 +29,16 @@ from atoll.registry.body_hashes import BodyHashes
 from atoll.web.errors import ERROR_CODES, PUBLIC_UNAVAILABLE, RETRY_AFTER, envelope
 from atoll.web.event_loop import EventLoop
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 log = logging.getLogger(__name__)
 
 # The fraction of the spool's disk that stays free: twice the threshold of the health check, so
 # that a site with a full spool stays healthy and other programs can still write to that disk.
 _RESERVE = 0.02
+# Bytes of a body that are received between two checks of the spool's room.
+_UNCHECKED = 2**20
 _LOGGED_PATH = 512
 
 # The statuses of refusals. nginx has a location for each, `@refused_401` for example.
@@ -117,6 +122,18 @@ MakeHashes = Callable[[int], BodyHashes]
 HASHES = "atoll.body_hashes"
 
 
+class _SpoolFile(TempfileBasedBuffer):
+    """A temporary file whose end is written to without a seek and a search for the end."""
+
+    def append(self, data: Buffer) -> None:
+        """Add received bytes. Nothing is read before the body is complete."""
+        descriptor, end, left = self.file.fileno(), self.remain, memoryview(data)
+        while left:
+            written = os.pwrite(descriptor, left, end)
+            left, end = left[written:], end + written
+        self.remain = end
+
+
 class _HashedBuffer(OverflowableBuffer):
     """A buffer for a body that is hashed while it is received."""
 
@@ -129,6 +146,17 @@ class _HashedBuffer(OverflowableBuffer):
         super().append(data)
         self._hashes.feed(data)
 
+    def _set_large_buffer(self) -> None:
+        # The stubs declare neither the buffers of waitress nor their files.
+        small: Any = self.buf
+        large: Any = _SpoolFile(small)
+        # What was in memory is in the buffer of Python's file.
+        large.file.flush()
+        self.buf = large
+        self.overflowed = True
+        if small is not None:
+            small.close()
+
 
 class SpooledRequest(HTTPRequestParser):
     """A request whose body is written to the spool if it is admitted and while there is room."""
@@ -140,6 +168,8 @@ class SpooledRequest(HTTPRequestParser):
         self._admit = admit
         self._make_hashes = make_hashes
         self._limit: int | None = None
+        # The number of received bytes at which the room in the spool is checked again.
+        self._checked_at = 0
         self.hashes: BodyHashes | None = None
 
     def received(self, data: bytes) -> int:
@@ -180,8 +210,9 @@ class SpooledRequest(HTTPRequestParser):
 
     def _lacks_room(self) -> bool:
         # Small bodies stay in memory, so small requests are served even if the disk is full.
-        if self._size <= self.adj.inbuf_overflow:
+        if self._size <= self.adj.inbuf_overflow or self.body_bytes_received < self._checked_at:
             return False
+        self._checked_at = self.body_bytes_received + _UNCHECKED
         disk = os.statvfs(tempfile.gettempdir())
         room = disk.f_bavail * disk.f_frsize - disk.f_blocks * disk.f_frsize * _RESERVE
         return bool(self.content_length - self.body_bytes_received > room or room < 0)

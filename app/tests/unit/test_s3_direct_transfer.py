@@ -6,13 +6,17 @@ import base64
 import datetime
 import hashlib
 import io
+import os
 import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 from atoll.storage.base import Body
+from atoll.storage.multipart import FileSlice
 from atoll.storage.proof import Content
 from atoll.storage.s3.direct_transfer import DirectTransfer
 from botocore.auth import S3SigV4Auth
@@ -263,3 +267,49 @@ def test_connections_are_reused(server: Server) -> None:
     manager = transfer._pool
     pool = manager.connection_from_url(f"http://127.0.0.1:{server.server_port}/")
     assert pool.num_connections == 1
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[BinaryIO]:
+    path = tmp_path / "file"
+    path.write_bytes(b"before" + CONTENT + b"after")
+    with path.open("rb") as opened:
+        yield opened
+
+
+def test_a_part_of_a_file_is_sent_as_it_is_each_time(server: Server, file: BinaryIO) -> None:
+    progress: list[int] = []
+    part = FileSlice(file, 6, len(CONTENT), lambda: progress.append(file.tell()))
+    content = Content(cast(BinaryIO, part), len(CONTENT))
+    transfer = server.transfer()
+    for _ in range(2):
+        assert transfer.put("key", {}, content)
+    assert [body for *_, body in server.requests] == [CONTENT] * 2
+    assert len(progress) > 2
+    # Other parts are read at the same time.
+    assert set(progress) == {0}
+
+
+def test_a_file_that_became_shorter_is_no_complete_part(server: Server, file: BinaryIO) -> None:
+    part = FileSlice(file, 6, len(CONTENT), md5="0" * 32)
+    os.truncate(file.name, 5000)
+    with pytest.raises(EOFError, match=f"of {len(CONTENT)} bytes are missing"):
+        server.transfer().put("key", {}, Content(cast(BinaryIO, part), len(CONTENT)))
+
+
+def test_a_store_that_accepts_no_more_bytes_ends_a_write_after_the_time_out(
+    file: BinaryIO,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        os.truncate(file.name, 2**28)
+        part = FileSlice(file, 0, 2**28, md5="0" * 32)
+        transfer = DirectTransfer(
+            "us",
+            f"http://127.0.0.1:{listener.getsockname()[1]}/bucket/",
+            "eu-west-1",
+            KEYS.get_frozen_credentials,
+            ca_bundle=None,
+            timeout=(1, 60),
+            connections=1,
+        )
+        assert transfer.put("key", {}, Content(cast(BinaryIO, part), 2**28)) is None

@@ -31,11 +31,15 @@ from urllib3.exceptions import (
 )
 
 from atoll.storage.errors import InvalidStoreResponse
+from atoll.storage.multipart import FileRange, FileSlice
 from atoll.storage.proof import Content, exactly, require_range
+from atoll.storage.s3.file_sending import FileSendingPool
 
 log = logging.getLogger(__name__)
 
 _READ_PIECE = 256 * 1024
+# Bytes of a file that are sent between two reports of progress.
+_SENT_PIECE = 1024 * 1024
 _SUCCESS = frozenset({200, 206})
 # The bucket has another region or host, or wants another signature: later requests fail likewise.
 _UNUSABLE = frozenset({301, 307, 308, 400})
@@ -70,6 +74,7 @@ class DirectTransfer:
     ) -> None:
         self._location = location
         self._base_url = base_url.rstrip("/")
+        self._scheme = urlsplit(base_url).scheme
         self._region = region
         self._credentials = credentials
         self._usable = True
@@ -145,7 +150,7 @@ class DirectTransfer:
                 method,
                 url,
                 headers=self._signed(method, url, headers, content, credentials),
-                body=None if content is None else content.pieces(_READ_PIECE),
+                body=None if content is None else self._body(content),
                 redirect=False,
                 # The answer to a PUT is short, and read at once to free its connection.
                 preload_content=content is not None,
@@ -169,6 +174,13 @@ class DirectTransfer:
         elif answer.status in _UNUSABLE:
             self._usable = False
         return None
+
+    def _body(self, content: Content) -> Iterator[bytes | memoryview | FileRange]:
+        # The kernel cannot encrypt what it sends.
+        if isinstance(content.body, FileSlice) and self._scheme == "http":
+            content.rewind()
+            return content.body.ranges(_SENT_PIECE)
+        return content.pieces(_READ_PIECE)
 
     def _signed(
         self,
@@ -214,9 +226,14 @@ def _pool_manager(
     }
     proxies = ProxyConfiguration(get_environ_proxies(url))
     proxy = proxies.proxy_url_for(url)
-    if not proxy:
-        return urllib3.PoolManager(**options)
-    return urllib3.ProxyManager(proxy, proxy_headers=proxies.proxy_headers_for(proxy), **options)
+    if proxy:
+        pool: urllib3.PoolManager = urllib3.ProxyManager(
+            proxy, proxy_headers=proxies.proxy_headers_for(proxy), **options
+        )
+    else:
+        pool = urllib3.PoolManager(**options)
+    pool.pool_classes_by_scheme = {**pool.pool_classes_by_scheme, "http": FileSendingPool}
+    return pool
 
 
 def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
