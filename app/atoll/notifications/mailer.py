@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
 
 from atoll.config import Bundle
+from atoll.outbound.tls import MakeContext, lazy_context
 
 # Seconds for the connection and for each response of the server. Several of them fit into the lease
 # of a delivery; a server that uses them up may get a message twice.
@@ -42,7 +43,7 @@ class Mailer:
     host: str | None
     port: int
     sender: str
-    tls: ssl.SSLContext | None
+    tls: MakeContext | None
     username: str | None = None
     password: str = field(default="", repr=False)
 
@@ -59,7 +60,7 @@ class Mailer:
             bundle.mail_server if bundle.feature_mailing else None,
             bundle.mail_port,
             bundle.mail_default_sender or "",
-            ssl.create_default_context(cafile=ca_bundle) if bundle.mail_use_tls else None,
+            lazy_context(ca_bundle) if bundle.mail_use_tls else None,
             bundle.mail_username or None,
             password.get_secret_value() if password is not None else "",
         )
@@ -91,13 +92,13 @@ class Mailer:
         """Return a connection that is ready for a message."""
         if self.tls is not None and self.port == _TLS_PORT:
             server: smtplib.SMTP = smtplib.SMTP_SSL(
-                host, self.port, timeout=_RESPONSE_SECONDS, context=self.tls
+                host, self.port, timeout=_RESPONSE_SECONDS, context=self.tls()
             )
         else:
             server = smtplib.SMTP(host, self.port, timeout=_RESPONSE_SECONDS)
         try:
             if self.tls is not None and self.port != _TLS_PORT:
-                server.starttls(context=self.tls)
+                server.starttls(context=self.tls())
             if self.username is not None:
                 server.login(self.username, self.password)
         except BaseException:

@@ -7,7 +7,6 @@ the same way, proxies from the environment are ignored, and time and size are li
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -19,6 +18,7 @@ from atoll.outbound.policy import DestinationPolicy
 from atoll.outbound.redirects import REDIRECTS, headers_after, redirected
 from atoll.outbound.resolver import Resolver, SystemResolver
 from atoll.outbound.response import Response, failures
+from atoll.outbound.tls import MakeContext, lazy_context
 
 
 class OutboundClient:
@@ -27,7 +27,7 @@ class OutboundClient:
     def __init__(
         self,
         policy: DestinationPolicy,
-        tls: ssl.SSLContext,
+        tls: MakeContext,
         resolver: Resolver | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -44,9 +44,7 @@ class OutboundClient:
             bundle: The bundle, for SSRF_ALLOWED_HOSTS and WEBHOOK_HOSTNAME_BLACKLIST.
             ca_bundle: A file of CA certificates; None to use those of the system.
         """
-        return cls(
-            DestinationPolicy.from_bundle(bundle), ssl.create_default_context(cafile=ca_bundle)
-        )
+        return cls(DestinationPolicy.from_bundle(bundle), lazy_context(ca_bundle))
 
     def check(self, url: str) -> None:
         """Check a URL without resolving its host.
@@ -107,7 +105,7 @@ class OutboundClient:
             seconds = deadline.within(self._limits.idle)
         addresses = self._resolver.resolve(destination.host, seconds)
         self._policy.check_addresses(destination.host, addresses)
-        connection = PinnedConnection(destination, addresses, self._tls, deadline, self._limits)
+        connection = PinnedConnection(destination, addresses, self._tls(), deadline, self._limits)
         try:
             with failures(destination):
                 connection.connect()

@@ -6,6 +6,7 @@ The other processes are forks of this one, and share the modules that it has imp
 from __future__ import annotations
 
 import gc
+import mimetypes
 import os
 import shutil
 from collections.abc import Iterable
@@ -122,6 +123,8 @@ def _import_optional_modules(bundle: Bundle, runtime: Path) -> None:
 def _import(names: Iterable[str], metrics: Path) -> None:
     for name in names:
         import_module(name)
+    # Falcon reads the tables of media types in each process otherwise.
+    mimetypes.init()
     # Each fork creates files of its own. Those of this process would report zeros.
     for file in metrics.glob(f"*_{os.getpid()}.db"):
         file.unlink()

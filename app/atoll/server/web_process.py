@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
@@ -45,6 +46,8 @@ _FIRST_PROBES = 10.0
 
 def serve(address: str) -> int:
     """Serve the registry's application on the unix socket ADDRESS, until SIGTERM."""
+    # What is created from here on stays, so there is no garbage.
+    gc.disable()
     logs.set_up()
     _disable_preemption()
     bundle = load_bundle()
@@ -110,6 +113,8 @@ def serve(address: str) -> int:
         clear_untrusted_proxy_headers=False,
         asyncore_use_poll=True,
     )
+    gc.freeze()
+    gc.enable()
     try:
         server.run()
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import falcon
@@ -25,10 +26,23 @@ class Route:
     uri_template: str
     resource: object
     method_map: dict[str, Any]
-    pattern: re.Pattern[str]
+    # The template split into texts and, between them, fields.
+    parts: list[str]
+    optional_slash: bool
     # Text after the first field that every matching path contains. Searching for it first is
     # cheaper than a pattern that does not match.
     text: str
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The pattern of the template, compiled when it is needed."""
+        text = "".join(
+            re.escape(part)
+            if number % 2 == 0
+            else rf"(?P<{part}>{'.+' if part in _REPOSITORY_FIELDS else '[^/]+'})"
+            for number, part in enumerate(self.parts)
+        )
+        return re.compile(text + ("/?" if self.optional_slash else ""))
 
 
 class Router:
@@ -60,10 +74,8 @@ class Router:
         method_map: dict[str, Any] = dict(map_http_methods(resource, suffix=kwargs.get("suffix")))
         set_default_responders(method_map)
         parts = _FIELD.split(uri_template.rstrip("/") if optional_slash else uri_template)
-        pattern = _pattern(parts, optional_slash=optional_slash)
-        route = Route(
-            uri_template, resource, method_map, pattern, max(parts[2::2], key=len, default="")
-        )
+        text = max(parts[2::2], key=len, default="")
+        route = Route(uri_template, resource, method_map, parts, optional_slash, text)
         if len(parts) > 1:
             routes = self._by_segment.setdefault(_first_segment(uri_template), {})
             routes.setdefault(parts[0], []).append(route)
@@ -98,14 +110,3 @@ class Router:
 
 def _first_segment(path: str) -> str:
     return path[: path.find("/", 1)]
-
-
-def _pattern(parts: list[str], *, optional_slash: bool) -> re.Pattern[str]:
-    """Return the pattern of a template that is split into texts and, between them, fields."""
-    text = "".join(
-        re.escape(part)
-        if number % 2 == 0
-        else rf"(?P<{part}>{'.+' if part in _REPOSITORY_FIELDS else '[^/]+'})"
-        for number, part in enumerate(parts)
-    )
-    return re.compile(text + ("/?" if optional_slash else ""))

@@ -38,7 +38,9 @@ def test_starttls_and_login_are_used(tmp_path: Path) -> None:
     certificate = write_certificate(tmp_path, "localhost")
     tls = ssl.create_default_context(cafile=str(certificate[0]))
     with mail_server(certificate) as server:
-        Mailer("localhost", server.port, SENDER, tls, "robot", "secret").send(RECIPIENT, "s", "t")
+        Mailer("localhost", server.port, SENDER, lambda: tls, "robot", "secret").send(
+            RECIPIENT, "s", "t"
+        )
     assert server.logins == [("robot", "secret")]
     assert server.encrypted == [True]
 
@@ -47,7 +49,9 @@ def test_the_certificate_is_verified(tmp_path: Path) -> None:
     certificate = write_certificate(tmp_path, "localhost")
     tls = ssl.create_default_context()
     with mail_server(certificate) as server, pytest.raises(NotMailed, match="certificate"):
-        Mailer("localhost", server.port, SENDER, tls, "robot", "secret").send(RECIPIENT, "s", "t")
+        Mailer("localhost", server.port, SENDER, lambda: tls, "robot", "secret").send(
+            RECIPIENT, "s", "t"
+        )
     assert server.messages == []
     assert server.logins == []
 
@@ -55,7 +59,9 @@ def test_the_certificate_is_verified(tmp_path: Path) -> None:
 def test_nothing_is_sent_if_the_server_lacks_starttls() -> None:
     tls = ssl.create_default_context()
     with mail_server() as server, pytest.raises(NotMailed, match="STARTTLS"):
-        Mailer("127.0.0.1", server.port, SENDER, tls, "robot", "secret").send(RECIPIENT, "s", "t")
+        Mailer("127.0.0.1", server.port, SENDER, lambda: tls, "robot", "secret").send(
+            RECIPIENT, "s", "t"
+        )
     assert server.messages == []
     assert server.logins == []
 

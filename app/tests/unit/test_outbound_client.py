@@ -52,7 +52,7 @@ def client(
 ) -> OutboundClient:
     return OutboundClient(
         DestinationPolicy(Rules.of(allowed)),
-        tls or ssl.create_default_context(),
+        lambda: tls or ssl.create_default_context(),
         resolver or Answers("127.0.0.1"),
         limits,
     )

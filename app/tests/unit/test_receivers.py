@@ -16,7 +16,7 @@ from .raw_server import raw_server
 
 def receivers(*allowed: str) -> Receivers:
     policy = DestinationPolicy(Rules.of(allowed))
-    return Receivers(OutboundClient(policy, ssl.create_default_context()))
+    return Receivers(OutboundClient(policy, ssl.create_default_context))
 
 
 def answer(status: int) -> bytes:
