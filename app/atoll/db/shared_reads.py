@@ -1,6 +1,6 @@
 """Let concurrent requests for the same thing share a query.
 
-In a rollout, many hosts pull the same tag at the same time. A query answers only requests that
+In a rollout, many hosts pull the same image at the same time. A query answers only requests that
 arrived before it began, so no request gets an older answer than from a query of its own.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
@@ -135,6 +136,8 @@ def _measure_parts(
     for number, name in enumerate(wanted, 1):
         part = PARTS[name]
         with steps.step(f"{number}/{len(wanted)} Measure {part.title}") as step:
+            # A part would be delayed by what the one before it has to write to the disk.
+            os.sync()
             arena.use_store(tcp_nodelay=part.tcp_nodelay)
             session = Session(
                 arena,

@@ -30,13 +30,13 @@ class Part:
 
 
 PARTS = {
+    "start": Part("the start of a registry", measure_start),
     "manifests": Part("manifests by tag and by digest", measure_manifests),
     "blobs": Part("redirects of blobs", measure_blobs),
     "tokens": Part("tokens with a password and anonymous", measure_tokens),
     "push": Part("pushes and pulls of three images", measure_pushes, gibibytes=8),
     "at-once": Part("pushes with several layers at once", measure_pushes_at_once, gibibytes=8),
     "large": Part("the push of one large layer", measure_large_push, gibibytes=16),
-    "start": Part("the start of a registry", measure_start),
     "memory": Part("the memory of a site", measure_memory, gibibytes=6),
     "far": Part("a site far from the database", measure_far),
     "as-shipped": Part("with Ceph's default TCP settings", measure_as_shipped, tcp_nodelay=False),
