@@ -26,7 +26,6 @@ from atoll.config.model import RedisSettings
 from atoll.db.lost_deletions import BATCH, LostDeletions
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.redis_reads import RedisReads
-from atoll.db.shared_reads import SharedReads
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +67,6 @@ class SharedRedis:
         """
         self._client = client
         self._read = read or client.mget
-        self._shared: SharedReads[list[bytes | None]] = SharedReads()
         self._lost_deletions = lost_deletions
         self._monotonic = monotonic
         self._retry_at = 0.0
@@ -161,13 +159,8 @@ class SharedRedis:
         return [value or None for value in answer]
 
     def get_cached(self, *keys: str) -> list[bytes | None]:
-        """Return the cached value of each key; None while deletions may be outstanding.
-
-        Concurrent requests for the same keys share a call of Redis that begins after them.
-        """
-        if self._deletions_outstanding:
-            return [None] * len(keys)
-        return self._shared.read(keys, lambda: self.get(*keys))
+        """Return the cached value of each key; None while deletions may be outstanding."""
+        return [None] * len(keys) if self._deletions_outstanding else self.get(*keys)
 
     def fill(self, key: str, value: bytes) -> None:
         """Cache a value, unless the key has a value or was deleted a moment ago."""

@@ -557,6 +557,15 @@ def kill_after(parts: float) -> Callable[[int], None]:
     return count
 
 
+def leave_expired_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a process that ends keep its leases, which end at once.
+
+    Its threads may still renew them after the end of the copy.
+    """
+    monkeypatch.setattr(BlobRecords, "release", lambda _self, _claim: None)
+    monkeypatch.setattr("atoll.mirroring.copying.blob_records.LEASE_SECONDS", 0)
+
+
 def expire_leases(site: MemorySite) -> None:
     site.database.run("UPDATE mirrorblob SET lease_expires = '-infinity'")
 
@@ -571,12 +580,10 @@ def test_a_crash_does_not_fetch_a_large_blob_again(
     resumed_at: str,
 ) -> None:
     monkeypatch.setattr("atoll.mirroring.copying.blob_stream.CHECKPOINT_SECONDS", 0)
-    # The process cannot release its lease.
-    monkeypatch.setattr(BlobRecords, "release", lambda _self, _claim: None)
+    leave_expired_leases(monkeypatch)
     image = there.add_image(layers=[LARGE])
     with pytest.raises(Killed):
         copy(site, source, image, CopyControl(kill_after(2)))
-    expire_leases(site)
     fetched: list[int] = []
     copy(registry[resumed_at], source, image, CopyControl(fetched.append))
     assert site.has_object("us", Digest.of(LARGE))
@@ -590,7 +597,7 @@ def test_an_upload_without_parts_is_not_continued(
     there: UpstreamRepository,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(BlobRecords, "release", lambda _self, _claim: None)
+    leave_expired_leases(monkeypatch)
     store = site.stores["us"]
     begin, begun = store.begin_parts, list[str]()
 
@@ -602,7 +609,6 @@ def test_an_upload_without_parts_is_not_continued(
     image = there.add_image(layers=[LARGE])
     with pytest.raises(Killed):
         copy(site, source, image, CopyControl(kill_after(0.1)))
-    expire_leases(site)
     # A late request of the first attempt may still write a part of its upload.
     copy(site, source, image)
     assert len(begun) == 2

@@ -5,14 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import pytest
 from atoll.db.shared_reads import SharedReads
-from atoll.db.shared_redis import SharedRedis
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
@@ -163,27 +161,3 @@ def test_a_slow_query_delays_other_requests_no_longer_than_their_patience() -> N
         slow.released.set()
         assert first.result() == "slow"
     assert reads._waiting == {}
-
-
-def test_concurrent_requests_for_the_same_cached_values_share_a_call_of_redis() -> None:
-    calls: list[Sequence[str]] = []
-    begun, released = threading.Event(), threading.Event()
-
-    def read(keys: Sequence[str]) -> list[bytes | None]:
-        calls.append(keys)
-        begun.set()
-        released.wait()
-        return [b"value", None]
-
-    redis = SharedRedis(cast(Any, None), cast(Any, None), read=read)
-    redis.resume_reads(database_available=False)
-    redis._shared = SharedReads(FOREVER)
-    with ThreadPoolExecutor(4) as executor:
-        requests = [executor.submit(redis.get_cached, "a", "b")]
-        begun.wait()
-        requests += [executor.submit(redis.get_cached, "a", "b") for _ in range(3)]
-        settle(lambda: len(redis._shared._waiting["a", "b"]) == 3)
-        released.set()
-        assert [request.result() for request in requests] == [[b"value", None]] * 4
-    # The second call is for the three that arrived during the first one.
-    assert calls == [("a", "b")] * 2
