@@ -65,7 +65,7 @@ class SharedReads(Generic[Value]):
         return follower.answer()
 
     def _follow(self, key: Hashable) -> _Follower[Value] | None:
-        """Wait for the end of the query in progress; return None if there is none."""
+        """Join those that wait for the query in progress; return None if there is none."""
         with self._lock:
             if key not in self._waiting:
                 self._waiting[key] = []

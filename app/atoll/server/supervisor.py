@@ -22,7 +22,7 @@ ATOLL = (sys.executable, "-m", "atoll.cli.main")
 # Seconds for a process without requests to exit.
 STOP_SECONDS = 10
 # Seconds between two looks at processes, and while one is awaited.
-_POLL, _AWAITED_POLL = 0.05, 0.002
+_POLL, _AWAITED_POLL = 0.05, 0.005
 
 
 @dataclass

@@ -313,3 +313,14 @@ def test_a_store_that_accepts_no_more_bytes_ends_a_write_after_the_time_out(
             connections=1,
         )
         assert transfer.put("key", {}, Content(cast(BinaryIO, part), 2**28)) is None
+
+
+def test_a_part_of_a_file_is_read_if_a_proxy_may_use_tls(
+    server: Server, file: BinaryIO, no_proxies: pytest.MonkeyPatch
+) -> None:
+    no_proxies.setenv("http_proxy", f"https://127.0.0.1:{server.server_port}")
+    part = FileSlice(file, 6, len(CONTENT))
+    body = server.transfer()._body(Content(cast(BinaryIO, part), len(CONTENT)))
+    # Each piece is valid until the next one.
+    pieces = [bytes(piece) for piece in cast(Iterator[bytes], body)]
+    assert b"".join(pieces) == CONTENT

@@ -74,13 +74,14 @@ class DirectTransfer:
     ) -> None:
         self._location = location
         self._base_url = base_url.rstrip("/")
-        self._scheme = urlsplit(base_url).scheme
         self._region = region
         self._credentials = credentials
         self._usable = True
         # Over plain HTTP, the signed Content-MD5 protects the body as well, in half the time.
         self._hashes_bodies = False
         self._pool = _pool_manager(base_url, ca_bundle, timeout, connections)
+        # The kernel cannot encrypt what it sends, and a connection to a proxy may use TLS.
+        self._sends_files = urlsplit(base_url).scheme == "http" and self._pool.proxy is None
 
     def get(self, path: str, start: int, end: int | None) -> Iterator[bytes] | None:
         """Return the pieces of an object, or None if it has to be requested by other means.
@@ -176,8 +177,7 @@ class DirectTransfer:
         return None
 
     def _body(self, content: Content) -> Iterator[bytes | memoryview | FileRange]:
-        # The kernel cannot encrypt what it sends.
-        if isinstance(content.body, FileSlice) and self._scheme == "http":
+        if self._sends_files and isinstance(content.body, FileSlice):
             content.rewind()
             return content.body.ranges(_SENT_PIECE)
         return content.pieces(_READ_PIECE)
@@ -227,11 +227,9 @@ def _pool_manager(
     proxies = ProxyConfiguration(get_environ_proxies(url))
     proxy = proxies.proxy_url_for(url)
     if proxy:
-        pool: urllib3.PoolManager = urllib3.ProxyManager(
-            proxy, proxy_headers=proxies.proxy_headers_for(proxy), **options
-        )
-    else:
-        pool = urllib3.PoolManager(**options)
+        headers = proxies.proxy_headers_for(proxy)
+        return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
+    pool = urllib3.PoolManager(**options)
     pool.pool_classes_by_scheme = {**pool.pool_classes_by_scheme, "http": FileSendingPool}
     return pool
 
