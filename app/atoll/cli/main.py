@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from atoll.cli.container_processes import find_process, run_process
+
 if TYPE_CHECKING:
     from atoll.cli.context import CommandContext
 
@@ -24,6 +26,8 @@ def main(arguments: Sequence[str] | None = None, context: CommandContext | None 
     # podman runs it every few seconds: importing click would take longer than the check.
     if words[:1] == ["healthcheck"] and set(words[1:]) <= {"--alive"}:
         return _run_healthcheck(alive="--alive" in words)
+    if (process := find_process(words)) is not None and context is None:
+        return run_process(process)
     from atoll.cli.root import atoll  # noqa: PLC0415
     from atoll.cli.runner import run  # noqa: PLC0415
 

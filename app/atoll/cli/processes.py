@@ -1,6 +1,6 @@
 """Commands that run the processes of a container.
 
-Each imports its process when it runs, so that unused modules take no memory.
+Without options, `atoll.cli.main` runs most of these processes itself, before click is imported.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 
 import click
 
+from atoll.cli import container_processes
 from atoll.cli.commands import Command, Entry, Group
 
 _REPLICATION = {
@@ -26,28 +27,20 @@ def registry() -> int:
     This is the container's default command. It runs nginx in front of several web processes. On
     SIGTERM, requests in progress are finished first.
     """
-    from atoll.cli.main import main
-    from atoll.server.registry_process import serve
-
-    return serve(main, migrate=True)
+    return container_processes.serve_registry(migrate=True)
 
 
 @click.command(cls=Command)
 def registry_nomigrate() -> int:
     """Serve the registry without migrating the database."""
-    from atoll.cli.main import main
-    from atoll.server.registry_process import serve
-
-    return serve(main, migrate=False)
+    return container_processes.serve_registry(migrate=False)
 
 
 @click.command(cls=Command)
 @click.argument("socket")
 def web(socket: str) -> int:
     """Run one web process behind nginx, on the unix socket SOCKET."""
-    from atoll.server.web_process import serve
-
-    return serve(socket)
+    return container_processes.serve_web(socket)
 
 
 @click.group(
@@ -60,9 +53,7 @@ def replication(context: click.Context) -> int | None:
     """Run the replication worker of this site until SIGTERM."""
     if context.invoked_subcommand is not None:
         return None
-    from atoll.server.replication_process import replicate
-
-    return replicate()
+    return container_processes.replicate()
 
 
 @click.command(cls=Command)
@@ -72,9 +63,7 @@ def housekeeping() -> int:
     Delivers notifications, exports the audit log, and deletes unreferenced manifests and blobs. At
     a site with replication, the replication worker does this.
     """
-    from atoll.server.maintenance_process import run_maintenance
-
-    return run_maintenance()
+    return container_processes.run_maintenance()
 
 
 @click.command(cls=Command)
@@ -96,17 +85,13 @@ def repomirror() -> int:
     Any number of workers at any site share the work. ATOLL_MIRROR_COPIES is the number of tags that
     one process copies at once.
     """
-    from atoll.server.mirror_process import mirror
-
-    return mirror(migrate=True)
+    return container_processes.mirror(migrate=True)
 
 
 @click.command(cls=Command)
 def repomirror_nomigrate() -> int:
     """Run the mirror worker without migrating the database."""
-    from atoll.server.mirror_process import mirror
-
-    return mirror(migrate=False)
+    return container_processes.mirror(migrate=False)
 
 
 @click.command(cls=Command)

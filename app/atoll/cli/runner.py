@@ -8,11 +8,9 @@ from collections.abc import Sequence
 import click
 
 from atoll import exit_codes
+from atoll.cli.container_processes import INTERRUPTED
 from atoll.cli.context import CommandContext
 from atoll.cli.errors import explain
-
-# The exit code that shells use for a process terminated by SIGINT.
-_INTERRUPTED = 130
 
 
 def run(
@@ -41,7 +39,7 @@ def run(
         error.show()
         return error.exit_code
     except click.Abort:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader, such as `head`, closed the pipe. Python would report an error at exit.
         sys.stdout = None

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from atoll.cli.migrate import prepare_database
 from atoll.db.pool import Database
+from atoll.server.migration import prepare_database
 
 from ..cheap_hashes import cheap_hashes
 from ..integration.services import running_postgres

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from atoll.cli.migrate import prepare_database
 from atoll.db import migrate
 from atoll.db.migrate import Migration, expand
 from atoll.db.pool import Database, DatabaseUnavailable, SchemaOutdated
 from atoll.db.replicas import replica_databases
 from atoll.server.health_client import healthy_endpoints
+from atoll.server.migration import prepare_database
 from atoll.server.paths import operations_socket
 from atoll.services import Services
 from atoll.web.errors import error_code_of

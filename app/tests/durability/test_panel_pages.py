@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from atoll.cli.migrate import prepare_database
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import RepositoryName
 from atoll.notifications.payloads import Payloads
+from atoll.server.migration import prepare_database
 from atoll.web.panel.middleware import HEADERS
 from atoll.web.panel.rendering import Renderer
 

@@ -11,11 +11,11 @@ import psycopg2
 import pytest
 import yaml
 from atoll.cli.main import main
-from atoll.cli.migrate import prepare_database
 from atoll.db import migrate
 from atoll.db.notifications import _listen
 from atoll.db.pool import Database
 from atoll.db.sessions import SessionsUnsupported, require_sessions
+from atoll.server.migration import prepare_database
 
 from ..integration.services import wait_until
 from .sites import MemoryRegistry, bundle, make_registry

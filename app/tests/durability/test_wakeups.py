@@ -9,9 +9,9 @@ from typing import Any
 
 import psycopg2
 import pytest
-from atoll.cli.migrate import prepare_database
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.wake_ups import MIRROR_CHANNEL, REPLICATION_CHANNEL, WakeUps
+from atoll.server.migration import prepare_database
 
 from ..integration.services import SECONDS, running_postgres, wait_until
 from .databases import administer

@@ -25,9 +25,9 @@ from typing import cast
 import psycopg2.extensions
 import pytest
 from atoll import round_trips
-from atoll.cli.migrate import prepare_database
 from atoll.mirroring.mirrors import MirrorChange
 from atoll.names import RepositoryName
+from atoll.server.migration import prepare_database
 
 from ..durability.databases import administer, database_uri
 from ..durability.mirror_worker import MirrorWorkerSite, worker_site

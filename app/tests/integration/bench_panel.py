@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from atoll.cli.migrate import prepare_database
+from atoll.server.migration import prepare_database
 
 from ..cheap_hashes import cheap_hashes
 from ..durability.databases import administer, database_uri

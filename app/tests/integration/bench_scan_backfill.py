@@ -23,8 +23,8 @@ from pathlib import Path
 import pytest
 from atoll.auth.access import PULL, Grant
 from atoll.auth.tokens import Tokens
-from atoll.cli.migrate import prepare_database
 from atoll.scanning.backfill import ScanBackfill
+from atoll.server.migration import prepare_database
 from atoll.web.app import create_app
 from falcon.testing import TestClient
 

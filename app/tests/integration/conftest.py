@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 import redis
-from atoll.cli.migrate import prepare_database
 from atoll.placement.locations.registration import register_locations
+from atoll.server.migration import prepare_database
 
 from ..cheap_hashes import cheap_hashes
 from .clients import Api

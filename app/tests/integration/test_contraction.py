@@ -6,9 +6,9 @@ import json
 from uuid import uuid4
 
 import pytest
-from atoll.cli.migrate import prepare_database
 from atoll.db import migrate
 from atoll.db.migrate import Migration
+from atoll.server.migration import prepare_database
 from psycopg2.errors import UndefinedTable
 
 from .site import Site

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from atoll.cli.migrate import prepare_database
 from atoll.db import replica_lag
 from atoll.registry.manifest_cache import manifest_cache_key
+from atoll.server.migration import prepare_database
 from podman.domain.containers import Container
 
 from .clients import health

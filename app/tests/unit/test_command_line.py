@@ -15,6 +15,7 @@ from typing import cast
 import click
 import pytest
 from atoll.cli.commands import HELP_WIDTH, Command, Group
+from atoll.cli.container_processes import find_process
 from atoll.cli.context import CommandContext
 from atoll.cli.main import main
 from atoll.cli.root import atoll
@@ -310,6 +311,41 @@ def test_a_health_check_imports_little() -> None:
     code = "from atoll.cli.main import main; assert main(['healthcheck', '--alive']) == 1"
     heavy = {"click", "rich", "psycopg2", "boto3", "pydantic", "falcon", "jinja2", "yaml"}
     assert modules_after(code) & heavy == set()
+
+
+def test_processes_report_an_invalid_bundle_and_import_no_command_line(tmp_path: Path) -> None:
+    code = (
+        f"import os; os.environ['ATOLL_BUNDLE_DIRECTORY'] = {str(tmp_path)!r}\n"
+        "from atoll.cli.main import main; from atoll.exit_codes import CONFIG\n"
+        "assert main(['migrate']) == CONFIG and main(['web', 'a.sock']) == CONFIG"
+    )
+    assert modules_after(code) & {"click", "rich"} == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["registry"],
+        ["registry-nomigrate"],
+        ["migrate"],
+        ["replication"],
+        ["housekeeping"],
+        ["repomirror"],
+        ["repomirror-nomigrate"],
+        ["web", "a.sock"],
+    ],
+)
+def test_a_process_that_starts_without_the_command_line_is_also_a_command_with_help(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert find_process(words) is not None
+    assert find_process([words[0], "--help"]) is None
+    assert help_of(words[0], capsys=capsys)
+
+
+@pytest.mark.parametrize("words", [[], ["status"], ["web"], ["migrate", "head"]])
+def test_other_commands_need_the_command_line(words: list[str]) -> None:
+    assert find_process(words) is None
 
 
 @pytest.mark.parametrize("words", [["--help"], ["completion", "bash"], ["reload", "--help"]])
