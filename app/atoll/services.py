@@ -52,8 +52,6 @@ from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
 from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
-from atoll.upstream.limits import configured_limits
-from atoll.upstream.shared_budget import SharedBudgets
 from atoll.web.access_log import AccessLog
 from atoll.web.health import HealthProbe
 
@@ -78,6 +76,7 @@ if TYPE_CHECKING:
     from atoll.notifications.vulnerabilities import VulnerabilityNotices
     from atoll.placement.locations.purge import StorePurge
     from atoll.scanning.scanning import Scanning
+    from atoll.upstream.shared_budget import SharedBudgets
     from atoll.upstream.upstreams import Upstreams
     from atoll.web.api.mirror import Mirroring
     from atoll.web.api.organization_mirror import OrganizationMirroring
@@ -250,6 +249,9 @@ class Services:
     @cached_property
     def upstream_budgets(self) -> SharedBudgets:
         """The shares of this process in the budgets of upstreams, as UPSTREAM_LIMITS says."""
+        from atoll.upstream.limits import configured_limits
+        from atoll.upstream.shared_budget import SharedBudgets
+
         return SharedBudgets(self.database, configured_limits(self.bundle))
 
     @cached_property

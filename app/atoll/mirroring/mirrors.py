@@ -30,6 +30,7 @@ from atoll.mirroring.mirror_records import (
     mirror_from_row,
 )
 from atoll.mirroring.mirrored_organizations import require_own_settings
+from atoll.mirroring.problems import TOO_MANY_DELETIONS
 from atoll.mirroring.rules.settings import (
     MirrorSettings,
     include_rule,
@@ -45,9 +46,6 @@ from atoll.names import RepositoryName
 from atoll.registry.errors import RepositoryUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.upstream.reference import UpstreamReference
-
-# The reason of a run that would have deleted too many tags.
-TOO_MANY_DELETIONS = "too_many_deletions"
 
 # The columns that the plan of a run depends on, unlike those of the schedule.
 _PLANNED_BY = (

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from atoll.mirroring.mirror_records import CANCEL, FAIL, SUCCESS
-from atoll.mirroring.mirrors import TOO_MANY_DELETIONS
+from atoll.mirroring.problems import TOO_MANY_DELETIONS
 
 CANCELLED, PARTIAL, UPSTREAM_EMPTY = "cancelled", "partial", "upstream_empty"
 ROBOT_NOT_ALLOWED, AUTH_FAILED = "robot_not_allowed", "auth_failed"

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 PARTIAL = "partial"
 UPSTREAM_EMPTY = "upstream_empty"
 CANCELLED = "cancelled"
+# The run would have deleted too many tags.
+TOO_MANY_DELETIONS = "too_many_deletions"
 
 # As UPSTREAM_EMPTY, for the repositories of an organization's mirror.
 REPOSITORIES_EMPTY = "the upstream lists no repositories, but some were mirrored; none was changed"
@@ -21,7 +23,7 @@ PROBLEMS: Mapping[str, str] = {
     # Outcomes of runs.
     PARTIAL: "some tags could not be copied",
     UPSTREAM_EMPTY: "the upstream lists no tags, but some were mirrored; none was deleted",
-    "too_many_deletions": "the run would delete too many tags; none was deleted until confirmed",
+    TOO_MANY_DELETIONS: "the run would delete too many tags; none was deleted until confirmed",
     "robot_not_allowed": "the robot of the mirror may not push to the repository",
     CANCELLED: "cancelled",
     "plan_interrupted": "the plan was interrupted five times, for example by a lack of memory",

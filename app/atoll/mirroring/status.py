@@ -10,8 +10,7 @@ from typing import Any
 from atoll.db.pool import Database
 from atoll.errors import UserError
 from atoll.mirroring.errors import mirror_unknown
-from atoll.mirroring.mirror_records import MIRRORS, Mirror, mirror_from_row
-from atoll.mirroring.mirrors import TOO_MANY_DELETIONS
+from atoll.mirroring.problems import TOO_MANY_DELETIONS
 from atoll.mirroring.rules.schedule import (
     OVERDUE_INTERVALS,
     OVERDUE_SECONDS,
@@ -24,7 +23,8 @@ from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 # A report names this number of mirrors at most.
 _NAMED_MAXIMUM = 10
 
-_RUN = """
+# The columns of a RunStatus.
+RUN = """
 run.id, run.cause, run.site, run.instance, run.started_at, run.finished_at, run.outcome,
 run.reason, run.message, run.tags_total, run.tags_unchanged, run.tags_copied, run.tags_failed,
 run.tags_deleted, run.bytes_copied, run.bytes_present, run.requests,
@@ -52,7 +52,7 @@ SELECT n.username, r.name, r.state, robot.username, m.external_reference, m.is_e
     greatest(0, extract(epoch FROM now() - {_LAST_SUCCESS}))::float8, {_IS_DUE},
     m.org_mirror_id IS NOT NULL, ended.finished_at, ended.outcome,
     now(), {_LAST_SUCCESS}, m.sync_start_date, m.options ->> 'hours',
-    {_RUN}
+    {RUN}
 FROM {_NAMED}
 JOIN "user" robot ON robot.id = m.internal_robot_id
 LEFT JOIN LATERAL (
@@ -63,14 +63,6 @@ LEFT JOIN LATERAL (
 """
 _ALL = f"{_MIRRORS} ORDER BY n.username, r.name"
 _ONE = f"{_MIRRORS} WHERE n.username = %(namespace)s AND r.name = %(name)s"
-
-# The columns of the mirror follow those of the run, so that names that both have are the mirror's.
-_WITH_RUN = f"""
-SELECT {_RUN}, mirror.*
-FROM ({MIRRORS} WHERE m.repository_id = {REPOSITORY_ID}) mirror
-LEFT JOIN LATERAL (
-    SELECT * FROM mirrorrun WHERE mirror_id = mirror.id ORDER BY id DESC LIMIT 1) run ON true
-"""
 
 # The page is selected first, so that the runs of other mirrors are not read.
 _PAGE = f"""
@@ -97,7 +89,7 @@ ORDER BY {_LAST_SUCCESS}, m.id
 """
 
 _RUNS = f"""
-SELECT {_RUN} FROM {_NAMED} JOIN mirrorrun run ON run.mirror_id = m.id
+SELECT {RUN} FROM {_NAMED} JOIN mirrorrun run ON run.mirror_id = m.id
 WHERE n.username = %(namespace)s AND r.name = %(name)s ORDER BY run.id DESC LIMIT %(limit)s
 """
 
@@ -332,17 +324,6 @@ class MirrorStatuses:
             return _mirror(row)
         raise UserError(f"'{repository}' is not a mirror; `atoll mirror list` lists the mirrors")
 
-    def with_run(self, repository: RepositoryName) -> tuple[Mirror, RunStatus | None]:
-        """Return the mirror of a repository, and its current or last run.
-
-        Raises:
-            MirrorUnknown: the repository is not a mirror.
-        """
-        for row in self._database.read(_WITH_RUN, name_parameters(repository)):
-            run = RunStatus(*row[:_RUN_COLUMNS]) if row[0] is not None else None
-            return mirror_from_row(row), run
-        raise mirror_unknown(repository)
-
     def summary(self) -> MirrorSummary:
         """Return the counts of all mirrors, and the mirrors without a recent success."""
         limits = {"intervals": OVERDUE_INTERVALS, "seconds": OVERDUE_SECONDS}
@@ -387,7 +368,7 @@ def _key(repository: RepositoryName) -> dict[str, Any]:
 
 
 # The numbers of columns before those of the schedule, and before those of the run, and of the run.
-_OWN_COLUMNS, _SCHEDULE_COLUMNS, _RUN_COLUMNS = 18, 22, 18
+_OWN_COLUMNS, _SCHEDULE_COLUMNS, RUN_COLUMNS = 18, 22, 18
 
 
 def _mirror(row: Sequence[Any]) -> MirrorStatus:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 from atoll.mirroring.copying import copy_errors
-from atoll.mirroring.mirrors import TOO_MANY_DELETIONS
 from atoll.mirroring.outcome import PLAN_INTERRUPTED
-from atoll.mirroring.problems import PROBLEMS, problem_text
+from atoll.mirroring.problems import PROBLEMS, TOO_MANY_DELETIONS, problem_text
 from atoll.upstream import errors
 
 

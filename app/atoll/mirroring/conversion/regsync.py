@@ -23,7 +23,7 @@ from atoll.mirroring.conversion.entries import (
 from atoll.mirroring.conversion.yaml_nodes import items, line_of, value_of
 from atoll.mirroring.mirrors import MirrorChange
 from atoll.mirroring.rules.globs import check_patterns
-from atoll.mirroring.rules.settings import ARCHITECTURES
+from atoll.mirroring.rules.values import ARCHITECTURES
 from atoll.upstream.reference import UpstreamReference
 
 _DAY, _HOUR = 86_400, 3600

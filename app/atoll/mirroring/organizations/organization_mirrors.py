@@ -20,7 +20,6 @@ from atoll.mirroring.errors import (
 )
 from atoll.mirroring.mirror_records import CANCEL, NEVER_RUN, SYNC_NOW, SYNCING
 from atoll.mirroring.organizations.organization_settings import (
-    TIMEOUT_DEFAULT,
     DiscoverySettings,
     check_password,
     check_row,
@@ -34,6 +33,7 @@ from atoll.mirroring.organizations.records import (
 )
 from atoll.mirroring.organizations.repository_mirrors import RepositoryMirrors
 from atoll.mirroring.rules.settings import include_rule, schedule_of
+from atoll.mirroring.rules.values import ORGANIZATION_TIMEOUT_DEFAULT
 from atoll.mirroring.upstream_access import (
     CheckUpstream,
     check_upstream,
@@ -390,7 +390,7 @@ def _defaults(organization_id: int) -> dict[str, Any]:
         "repository_filters": [],
         "root_rule": include_rule(["*"]),
         "architecture_filter": [],
-        "skopeo_timeout": TIMEOUT_DEFAULT,
+        "skopeo_timeout": ORGANIZATION_TIMEOUT_DEFAULT,
         "options": {},
     }
 

@@ -20,13 +20,16 @@ from atoll.mirroring.rules.settings import (
     access_of,
 )
 from atoll.mirroring.rules.tag_rules import split_patterns
+from atoll.mirroring.rules.values import (
+    ORGANIZATION_TIMEOUT_MAXIMUM,
+    ORGANIZATION_TIMEOUT_MINIMUM,
+)
 from atoll.names import RepositoryName
 from atoll.upstream.access import Access
 from atoll.upstream.errors import InvalidReference
 from atoll.upstream.reference import UpstreamReference
 
 INTERVAL_MINIMUM = 60
-TIMEOUT_DEFAULT, TIMEOUT_MINIMUM, TIMEOUT_MAXIMUM = 300, 30, 3600
 VISIBILITIES = ("public", "private")
 
 _TOKEN = re.compile(r"[ -~]*")
@@ -60,7 +63,7 @@ RegistryType = Literal["harbor", "quay", "oci"]
 RegistryUrl = Annotated[str, Field(max_length=2048), AfterValidator(_url)]
 Namespace = Annotated[str, Field(max_length=200), AfterValidator(_namespace)]
 Interval = Annotated[int, Field(ge=INTERVAL_MINIMUM, le=INTERVAL_MAXIMUM)]
-Timeout = Annotated[int, Field(ge=TIMEOUT_MINIMUM, le=TIMEOUT_MAXIMUM)]
+Timeout = Annotated[int, Field(ge=ORGANIZATION_TIMEOUT_MINIMUM, le=ORGANIZATION_TIMEOUT_MAXIMUM)]
 Visibility = Literal["public", "private"]
 RepositoryFilters = Annotated[
     list[Annotated[str, Field(max_length=10_000)]],

@@ -23,6 +23,7 @@ from atoll.mirroring.rules.schedule import Schedule
 from atoll.mirroring.rules.semantic_versions import VersionRange
 from atoll.mirroring.rules.tag_rules import NewestBy, TagRule, split_patterns
 from atoll.mirroring.rules.texts import printable
+from atoll.mirroring.rules.values import ARCHITECTURES, TAG_GLOBS, TIMEOUT_MINIMUM
 from atoll.outbound.errors import InvalidDestination
 from atoll.outbound.proxies import Proxies
 from atoll.upstream.access import Access
@@ -30,11 +31,6 @@ from atoll.upstream.credentials import Credentials
 from atoll.upstream.errors import InvalidReference
 from atoll.upstream.reference import UpstreamReference
 
-# The kind of rule_kind: patterns of tags, one of which must match.
-TAG_GLOBS = "tag_glob_csv"
-ARCHITECTURES = ("amd64", "arm64", "ppc64le", "s390x")
-# Quay's minimum for skopeo_timeout_interval.
-TIMEOUT_MINIMUM = 300
 INTERVAL_MAXIMUM = 2**31 - 1
 # Later dates plus an interval exceed the dates that Python can represent.
 YEAR_MAXIMUM = 2999

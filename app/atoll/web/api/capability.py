@@ -7,10 +7,8 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from atoll.config import Bundle
+from atoll.mirroring.rules.values import ARCHITECTURES
 from atoll.web.api.operation import Call, operation
-
-# Quay lists the architectures that it can mirror even if mirroring is disabled.
-_MIRROR_ARCHITECTURES = ["amd64", "arm64", "ppc64le", "s390x"]
 
 
 class SparseManifests(TypedDict):
@@ -46,5 +44,6 @@ class Capabilities:
                 "required_architectures": [],
                 "optional_architectures_allowed": self._sparse_indexes,
             },
-            "mirror_architectures": _MIRROR_ARCHITECTURES,
+            # As in Quay, even if mirroring is disabled.
+            "mirror_architectures": list(ARCHITECTURES),
         }

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.auth.access import ADMIN
+from atoll.db.pool import Database
+from atoll.mirroring.current_runs import mirror_with_run
 from atoll.mirroring.dry_runs import DryRuns
 from atoll.mirroring.errors import InvalidMirror
 from atoll.mirroring.health import MirrorHealthReporter
 from atoll.mirroring.mirror_records import Mirror
 from atoll.mirroring.mirrors import MirrorChange, Mirrors
 from atoll.mirroring.rules.proxy_passwords import HIDDEN
-from atoll.mirroring.rules.settings import TAG_GLOBS, MirrorOptions
+from atoll.mirroring.rules.settings import MirrorOptions
+from atoll.mirroring.rules.values import TAG_GLOBS
 from atoll.mirroring.status import MirrorStatuses, RunStatus
 from atoll.mirroring.verification import Verification
 from atoll.names import RepositoryName
@@ -57,15 +60,15 @@ class Mirroring:
 class MirrorResource:
     """`repository/{repository}/mirror`."""
 
-    def __init__(self, mirrors: Mirrors, statuses: MirrorStatuses, *, sparse_indexes: bool) -> None:
+    def __init__(self, mirrors: Mirrors, database: Database, *, sparse_indexes: bool) -> None:
         self._mirrors = mirrors
-        self._statuses = statuses
+        self._database = database
         self._sparse_indexes = sparse_indexes
 
     @operation("getRepoMirrorConfig", response=MirrorSchema, scope="repo:admin")
     def on_get(self, call: Call) -> Any:
         """Get the mirror of a repository."""
-        return _serialize(*self._statuses.with_run(_administered(call)))
+        return _serialize(*mirror_with_run(self._database, _administered(call)))
 
     @operation(
         "createRepoMirrorConfig", body=NewMirror, status=201, response=str, scope="repo:admin"

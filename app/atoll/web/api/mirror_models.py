@@ -11,7 +11,6 @@ from typing_extensions import TypedDict
 
 from atoll.mirroring.rules.settings import (
     INTERVAL_MAXIMUM,
-    TIMEOUT_MINIMUM,
     YEAR_MAXIMUM,
     Architectures,
     ExternalReference,
@@ -20,6 +19,7 @@ from atoll.mirroring.rules.settings import (
     RegistryConfig,
 )
 from atoll.mirroring.rules.texts import Password, Robot, Username
+from atoll.mirroring.rules.values import TIMEOUT_MINIMUM
 from atoll.web.api.operation import RequestModel
 
 _DATE = "%Y-%m-%dT%H:%M:%SZ"

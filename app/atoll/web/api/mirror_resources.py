@@ -44,7 +44,7 @@ def mirror_resources(
         (f"{_MIRROR}/tags", mirror.MirrorTags(statuses)),
         (
             _MIRROR,
-            mirror.MirrorResource(mirrors, statuses, sparse_indexes=bundle.feature_sparse_index),
+            mirror.MirrorResource(mirrors, database, sparse_indexes=bundle.feature_sparse_index),
         ),
     ]
 

@@ -19,7 +19,8 @@ from atoll.mirroring.organizations.organization_mirrors import (
 from atoll.mirroring.organizations.organization_status import OrganizationStatuses
 from atoll.mirroring.organizations.organization_verification import OrganizationVerification
 from atoll.mirroring.organizations.records import OrganizationMirror
-from atoll.mirroring.rules.settings import TAG_GLOBS, MirrorOptions
+from atoll.mirroring.rules.settings import MirrorOptions
+from atoll.mirroring.rules.values import TAG_GLOBS
 from atoll.web.api.mirror import PLAN_SECONDS, VerificationSlots
 from atoll.web.api.mirror_models import formatted, parsed
 from atoll.web.api.namespaces import Namespaces

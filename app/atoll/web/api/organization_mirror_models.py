@@ -9,7 +9,6 @@ from typing_extensions import TypedDict
 
 from atoll.mirroring.organizations.organization_settings import (
     INTERVAL_MINIMUM,
-    TIMEOUT_DEFAULT,
     Interval,
     Namespace,
     RegistryType,
@@ -20,6 +19,7 @@ from atoll.mirroring.organizations.organization_settings import (
 )
 from atoll.mirroring.rules.settings import Architectures, RegistryConfig
 from atoll.mirroring.rules.texts import Password, Robot, Username
+from atoll.mirroring.rules.values import ORGANIZATION_TIMEOUT_DEFAULT
 from atoll.web.api.mirror_models import AtollOptions, MirrorRule, SyncDate
 from atoll.web.api.operation import RequestModel
 
@@ -59,7 +59,7 @@ class NewOrganizationMirror(RequestModel):
     external_registry_password: OptionalPassword = None
     external_registry_config: RegistryConfig | None = None
     repository_filters: RepositoryFilters | None = None
-    skopeo_timeout: Timeout = TIMEOUT_DEFAULT
+    skopeo_timeout: Timeout = ORGANIZATION_TIMEOUT_DEFAULT
     atoll: OrganizationOptions | None = None
 
 
@@ -78,7 +78,7 @@ class ChangedOrganizationMirror(RequestModel):
     external_registry_password: OptionalPassword = None
     external_registry_config: RegistryConfig | None = None
     repository_filters: RepositoryFilters | None = None
-    skopeo_timeout: Timeout = Field(default=TIMEOUT_DEFAULT)
+    skopeo_timeout: Timeout = Field(default=ORGANIZATION_TIMEOUT_DEFAULT)
     atoll: OrganizationOptions | None = None
 
 

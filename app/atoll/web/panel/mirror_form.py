@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from atoll.mirroring.rules.settings import ARCHITECTURES, TAG_GLOBS
+from atoll.mirroring.rules.values import ARCHITECTURES, TAG_GLOBS
 from atoll.web.api.errors import InvalidRequest
 
 # Units of durations, in seconds.

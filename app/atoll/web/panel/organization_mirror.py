@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atoll.mirroring.errors import OrganizationMirrorUnknown
-from atoll.mirroring.organizations.organization_settings import TIMEOUT_DEFAULT
-from atoll.mirroring.rules.settings import ARCHITECTURES
+from atoll.mirroring.rules.values import ARCHITECTURES, ORGANIZATION_TIMEOUT_DEFAULT
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.panel import mirror_form
 from atoll.web.panel.mirror_actions import back, fields_shown, robots_of
@@ -119,5 +118,5 @@ def _fields(mirror: dict[str, Any] | None) -> mirror_form.Fields:
         "repository_filters": "\n".join(shown.get("repository_filters", [])),
         **mirror_form.shared_fields(mirror, patterns),
         **mirror_form.architecture_fields(options.get("architecture_filter", [])),
-        **mirror_form.timeout_fields(shown.get("skopeo_timeout", TIMEOUT_DEFAULT)),
+        **mirror_form.timeout_fields(shown.get("skopeo_timeout", ORGANIZATION_TIMEOUT_DEFAULT)),
     }

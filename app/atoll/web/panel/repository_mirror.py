@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atoll.mirroring.errors import MirrorUnknown
-from atoll.mirroring.rules.settings import ARCHITECTURES, TIMEOUT_MINIMUM
+from atoll.mirroring.rules.values import ARCHITECTURES, TIMEOUT_MINIMUM
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.panel import mirror_form
 from atoll.web.panel.mirror_actions import back, fields_shown, robots_of
