@@ -32,8 +32,10 @@ _CREATION_LOCK = threading.Lock()
 class S3Clients:
     """Clients with the time-outs that different requests need.
 
+    Creating one takes several milliseconds of the processor, so those that a starting process does
+    not need are created when they are used.
+
     Attributes:
-        default: for most requests; a request that failed at once is repeated once.
         prober: for probes, with short time-outs and without repetitions.
     """
 
@@ -46,24 +48,31 @@ class S3Clients:
                 botocore_session=role_session(settings, ca_bundle, _PROBE_TIMEOUT)
             )
         self._credentials = _credentials(self._session, settings)
-        self.default = self._create(CONNECT_TIMEOUT, READ_TIMEOUT, attempts=2)
-        self.prober = self._create(_PROBE_TIMEOUT, _PROBE_TIMEOUT, attempts=1)
+        with _CREATION_LOCK:
+            self.prober = self._create(_PROBE_TIMEOUT, _PROBE_TIMEOUT, attempts=1)
         # By read time-out in seconds.
-        self._for_assembly: dict[int, S3Client] = {}
+        self._others: dict[int, S3Client] = {}
+
+    @property
+    def default(self) -> S3Client:
+        """The client for most requests; a request that failed at once is repeated once."""
+        return self._with_read_timeout(READ_TIMEOUT)
 
     def for_assembly(self, size: int) -> S3Client:
         """Return a client that waits as long as a store may need to write `size` bytes."""
-        seconds = assembly_seconds(size)
-        if seconds <= READ_TIMEOUT:
-            return self.default
-        with _CREATION_LOCK:
-            if seconds not in self._for_assembly:
-                self._for_assembly[seconds] = self._create(CONNECT_TIMEOUT, seconds, attempts=2)
-            return self._for_assembly[seconds]
+        return self._with_read_timeout(max(assembly_seconds(size), READ_TIMEOUT))
 
     def frozen_credentials(self) -> ReadOnlyCredentials | None:
         """Return the current credentials, or None if there are none to sign with."""
         return self._credentials.get_frozen_credentials() if self._credentials else None
+
+    def _with_read_timeout(self, seconds: int) -> S3Client:
+        if (client := self._others.get(seconds)) is not None:
+            return client
+        with _CREATION_LOCK:
+            if seconds not in self._others:
+                self._others[seconds] = self._create(CONNECT_TIMEOUT, seconds, attempts=2)
+            return self._others[seconds]
 
     def _create(self, connect_timeout: int, read_timeout: int, *, attempts: int) -> S3Client:
         settings = self._settings

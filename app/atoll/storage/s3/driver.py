@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from urllib3.exceptions import HTTPError
@@ -38,6 +38,9 @@ from atoll.storage.s3.completion import complete_upload
 from atoll.storage.s3.direct_transfer import DirectTransfer
 from atoll.storage.s3.server_side_copy import ServerSideCopy, same_service
 from atoll.storage.s3.url_signer import UrlSigner
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 _READ_PIECE = 256 * 1024
 # The largest object, in bytes, that is read back if the answer to its write has no ETag.
@@ -69,7 +72,6 @@ class S3ObjectStore(ObservedStore):
         self._bucket = settings.bucket
         self._prefix = settings.storage_path.strip("/")
         self._clients = S3Clients(settings, ca_bundle)
-        self._client = self._clients.default
         self._prober = self._clients.prober
         # None until botocore signed a URL, and if it uses another signature.
         self._url_signer: UrlSigner | None = None
@@ -275,6 +277,10 @@ class S3ObjectStore(ObservedStore):
             timeout=(clients.CONNECT_TIMEOUT, clients.READ_TIMEOUT),
             connections=clients.CONNECTIONS,
         )
+
+    @property
+    def _client(self) -> S3Client:
+        return self._clients.default
 
     def _put(self, key: str, query: dict[str, str], content: Content) -> Mapping[str, str] | None:
         """Write content directly, and return the headers of the answer, or None."""
