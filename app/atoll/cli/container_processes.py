@@ -22,29 +22,25 @@ def serve_registry(*, migrate: bool) -> int:
     Args:
         migrate: whether to migrate the database first.
     """
-    from atoll.cli.main import main
     from atoll.server.registry_process import serve
 
-    return serve(main, migrate=migrate)
+    return serve(run_process, migrate=migrate)
 
 
 def migrate() -> int:
     """Migrate the database."""
-    from atoll import logs
     from atoll.server.bundle import load_bundle
-    from atoll.server.container import wire_services
-    from atoll.server.migration import prepare_database
+    from atoll.server.migration import migrate
 
-    logs.set_up()
-    prepare_database(wire_services(load_bundle()))
-    return 0
+    return migrate(load_bundle())
 
 
 def serve_web(socket: str) -> int:
     """Run one web process behind nginx, on a unix socket."""
+    from atoll.server.bundle import load_bundle
     from atoll.server.web_process import serve
 
-    return serve(socket)
+    return serve(socket, load_bundle())
 
 
 def replicate() -> int:
@@ -56,9 +52,10 @@ def replicate() -> int:
 
 def run_maintenance() -> int:
     """Run the maintenance of a site without replication until SIGTERM."""
+    from atoll.server.bundle import load_bundle
     from atoll.server.maintenance_process import run_maintenance
 
-    return run_maintenance()
+    return run_maintenance(load_bundle())
 
 
 def mirror(*, migrate: bool) -> int:

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# Runs `atoll` with the given words and returns the exit code.
-Run = Callable[[Sequence[str]], int]
+# Runs a process to its end, and returns its exit code even if it raised an exception.
+Run = Callable[[Callable[[], int]], int]
 
 # The field arg_start of /proc/self/stat, counted from the one after the name; arg_end follows it.
 _ARGUMENTS_START = 45
@@ -31,12 +31,14 @@ class Fork:
     """A forked process, with the part of the interface of `subprocess.Popen` that is used here.
 
     Args:
-        run: runs the command.
-        words: the words of the command after `atoll`.
+        run: runs the process and returns its exit code.
+        words: the words after `atoll` with which the process is listed.
         environment: variables in addition to those of this process.
     """
 
-    def __init__(self, run: Run, words: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, run: Callable[[], int], words: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
         fork = multiprocessing.get_context("fork")
         self._process = fork.Process(target=_run, args=(run, words, environment))
         sys.stdout.flush()
@@ -87,7 +89,7 @@ class Fork:
         self._process.kill()
 
 
-def _run(run: Run, words: Sequence[str], environment: Mapping[str, str]) -> None:
+def _run(run: Callable[[], int], words: Sequence[str], environment: Mapping[str, str]) -> None:
     for number in _HANDLED:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
@@ -95,7 +97,7 @@ def _run(run: Run, words: Sequence[str], environment: Mapping[str, str]) -> None
     os.environ.update(environment)
     _show_command(["atoll", *words])
     gc.enable()
-    sys.exit(run(words))
+    sys.exit(run())
 
 
 def _show_command(words: Sequence[str]) -> None:

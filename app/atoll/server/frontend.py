@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from atoll.config import Bundle
 from atoll.errors import UserError
 from atoll.server.forks import Run
 from atoll.server.generation import (
@@ -15,6 +17,7 @@ from atoll.server.generation import (
     Retirement,
     load_bundle_directory,
 )
+from atoll.server.migration import migrate
 from atoll.server.nginx import find_nginx_problem, nginx_workers
 from atoll.server.paths import ca_bundle_file, write_atomically
 from atoll.server.reload import Reloads
@@ -35,7 +38,7 @@ class Frontend:
         supervisor: the supervisor of all processes.
         reloads: the requests to reload the bundle.
         runtime: the directory of configuration and sockets.
-        run: runs a command in a fork of this process.
+        run: runs a process in a fork of this one.
         processes: the number of web processes.
         drain: seconds for requests in progress to finish.
         client_connections: the limit of concurrent requests per client; 0 disables it.
@@ -69,16 +72,18 @@ class Frontend:
         self._serving: Generation
         self._retirements: list[Retirement] = []
 
-    def migrate(self, meanwhile: Callable[[], None] = lambda: None) -> int:
+    def migrate(self, bundle: Bundle, meanwhile: Callable[[], None] = lambda: None) -> int:
         """Migrate the database unless that is disabled, and return the exit code.
 
         Args:
+            bundle: the bundle that will be served.
             meanwhile: is called once, while the migration runs.
         """
         if not self._migrates:
             meanwhile()
             return 0
-        child = Child("migrate", ["migrate"], signal.SIGTERM, run=self._run)
+        run = partial(self._run, partial(migrate, bundle))
+        child = Child("migrate", ["migrate"], signal.SIGTERM, run=run)
         return self._supervisor.run(child, meanwhile)
 
     def start(self, loaded: LoadedBundle) -> None:
@@ -123,7 +128,7 @@ class Frontend:
             UserError: it is invalid or does not work; the old version still serves.
         """
         new = self._generation(load_bundle_directory())
-        if self.migrate():
+        if self.migrate(new.loaded.bundle):
             raise UserError("the database could not be migrated; see the log")
         candidate = self._configuration.with_suffix(".next")
         self._write_nginx_configuration(new, candidate)

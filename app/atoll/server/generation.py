@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from uuid import uuid4
 
 from atoll.config import Bundle
@@ -18,6 +20,7 @@ from atoll.server.nginx import nginx_workers, write_nginx_configuration
 from atoll.server.paths import bundle_directory, downloads_socket, operations_socket
 from atoll.server.supervisor import STOP_SECONDS, Child, Supervisor
 from atoll.server.tls import Certificate, read_certificate
+from atoll.server.web_process import serve
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Generation:
         loaded: the bundle.
         runtime: the directory of the sockets.
         count: the number of web processes.
-        run: runs a command in a fork of this process.
+        run: runs a process in a fork of this one.
     """
 
     number: int
@@ -70,13 +73,29 @@ class Generation:
             self.runtime / f"web-{self.number}-{index}.sock" for index in range(self.count)
         ]
         self.web = [
-            Child(socket.stem, ["web", str(socket)], signal.SIGTERM, environment, run=self.run)
+            self._child(
+                socket.stem,
+                ["web", str(socket)],
+                partial(serve, str(socket), self.loaded.bundle),
+                environment,
+            )
             for socket in self.sockets
         ]
         # With replication, the worker does the maintenance; it is a unit of its own.
         alone = not self.loaded.bundle.feature_storage_replication
-        maintenance = Child("housekeeping", ["housekeeping"], signal.SIGTERM, run=self.run)
-        self.maintenance = [maintenance] if alone else []
+        maintenance = partial(_run_maintenance, self.loaded.bundle)
+        self.maintenance = (
+            [self._child("housekeeping", ["housekeeping"], maintenance)] if alone else []
+        )
+
+    def _child(
+        self,
+        name: str,
+        words: list[str],
+        process: Callable[[], int],
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Child:
+        return Child(name, words, signal.SIGTERM, environment, run=partial(self.run, process))
 
     @property
     def children(self) -> list[Child]:
@@ -131,6 +150,13 @@ class Generation:
         for socket in self.sockets:
             for path in (socket, operations_socket(socket), downloads_socket(socket)):
                 path.unlink(missing_ok=True)
+
+
+def _run_maintenance(bundle: Bundle) -> int:
+    # Most sites have a replication worker, and do not need these modules.
+    from atoll.server.maintenance_process import run_maintenance
+
+    return run_maintenance(bundle)
 
 
 class Retirement:

@@ -6,7 +6,7 @@ With replication, the replication worker does the same.
 from __future__ import annotations
 
 from atoll import logs
-from atoll.server.bundle import load_bundle
+from atoll.config import Bundle
 from atoll.server.container import wire_services
 from atoll.server.maintenance import start_maintenance
 from atoll.server.scanning import scanning_threads
@@ -16,10 +16,9 @@ from atoll.storage.states import refresh_in_background
 _CONNECTIONS = 6
 
 
-def run_maintenance() -> int:
+def run_maintenance(bundle: Bundle) -> int:
     """Run the maintenance in the background until SIGTERM, and return the exit code."""
     logs.set_up()
-    bundle = load_bundle()
     services = wire_services(bundle, connections=_CONNECTIONS + len(bundle.stores))
     services.locations.start_probing(services.thread_registry)
     refresh_in_background(services.locations.states, services.database, services.thread_registry)

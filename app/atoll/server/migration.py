@@ -7,12 +7,15 @@ import time
 from dataclasses import asdict, dataclass
 
 import atoll
+from atoll import logs
 from atoll.auth.users import create_first_superuser
 from atoll.cluster.instances import Instances
+from atoll.config import Bundle
 from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.sessions import require_sessions
 from atoll.placement.locations.registration import register_locations
+from atoll.server.container import wire_services
 from atoll.services import Services
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,13 @@ class Migrated:
     applied: list[str]
     contractions: list[str]
     others: dict[str, str]
+
+
+def migrate(bundle: Bundle) -> int:
+    """Prepare the database in a process of its own, and return the exit code."""
+    logs.set_up()
+    prepare_database(wire_services(bundle))
+    return 0
 
 
 def prepare_database(services: Services) -> Migrated:

@@ -44,7 +44,7 @@ def serve(run: Run, *, migrate: bool) -> int:
     """Serve the registry until SIGTERM or until one of its processes dies.
 
     Args:
-        run: runs a command; called in forks of this process.
+        run: runs a process; called in forks of this one.
         migrate: whether to migrate the database first.
 
     Returns:
@@ -81,7 +81,7 @@ def serve(run: Run, *, migrate: bool) -> int:
         client_connections=client_connections,
         migrate=migrate,
     )
-    status = frontend.migrate(lambda: preload_drivers(loaded.bundle.stores.values()))
+    status = frontend.migrate(loaded.bundle, lambda: preload_drivers(loaded.bundle.stores.values()))
     if status or supervisor.stopping:
         return status
     (runtime / HEALTH_URL_FILE).write_text("http://127.0.0.1:8080/health/instance")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atoll import exit_codes
-from atoll.server.forks import Fork, Run
+from atoll.server.forks import Fork
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +34,14 @@ class Child:
         command: the program and its arguments; without the program if there is `run`.
         stop_signal: the signal for a graceful stop.
         environment: variables in addition to those of this process.
-        run: runs the command in a fork of this process.
+        run: what a fork of this process runs instead of a program.
     """
 
     name: str
     command: Sequence[str]
     stop_signal: signal.Signals
     environment: Mapping[str, str] = field(default_factory=dict)
-    run: Run | None = None
+    run: Callable[[], int] | None = None
     process: subprocess.Popen[bytes] | Fork | None = field(default=None, init=False)
     _stop_requested: bool = field(default=False, init=False)
 

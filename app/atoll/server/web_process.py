@@ -15,7 +15,6 @@ from atoll.config import Bundle
 from atoll.config.stores import LocalSettings
 from atoll.registry.body_hashes import BodyHashes
 from atoll.server.background_server import OPERATIONS_THREADS, serve_in_background
-from atoll.server.bundle import load_bundle
 from atoll.server.container import wire_services
 from atoll.server.heartbeat import HeartbeatThread
 from atoll.server.paths import (
@@ -44,13 +43,12 @@ _RECEIVE_BYTES = 256 * 1024
 _FIRST_PROBES = 10.0
 
 
-def serve(address: str) -> int:
+def serve(address: str, bundle: Bundle) -> int:
     """Serve the registry's application on the unix socket ADDRESS, until SIGTERM."""
     # What is created from here on stays, so there is no garbage.
     gc.disable()
     logs.set_up()
     _disable_preemption()
-    bundle = load_bundle()
     # waitress spools bodies to unnamed temporary files, so a crash leaves none behind.
     tempfile.tempdir = str(spool_directory())
     services = wire_services(bundle, connections=_THREADS + 2)

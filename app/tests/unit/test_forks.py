@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,40 +19,41 @@ from atoll.server.supervisor import Child
 from ..integration.services import wait_until
 
 
-def exit_with(words: Sequence[str]) -> int:
-    return int(words[0])
+def fail_with_7() -> int:
+    return 7
 
 
-def sleep(_words: Sequence[str]) -> int:
+def sleep() -> int:
     time.sleep(60)
     return 0
 
 
-def leave_traces(words: Sequence[str]) -> int:
+def leave_traces(file: Path) -> int:
     """Write the session and a variable to a file."""
-    Path(words[0]).write_text(f"{os.getsid(0) == os.getpid()} {os.environ['ATOLL_TEST']}")
+    file.write_text(f"{os.getsid(0) == os.getpid()} {os.environ['ATOLL_TEST']}")
     return 0
 
 
 def test_the_exit_code_of_the_command_is_that_of_the_fork() -> None:
-    fork = Fork(exit_with, ["7"], {})
+    fork = Fork(fail_with_7, ["fail"], {})
     assert fork.wait(60) == 7
     assert fork.poll() == fork.returncode == 7
 
 
 def test_a_fork_has_its_own_session_and_variables(tmp_path: Path) -> None:
-    assert Fork(leave_traces, [str(tmp_path / "traces")], {"ATOLL_TEST": "set"}).wait(60) == 0
+    run = partial(leave_traces, tmp_path / "traces")
+    assert Fork(run, ["trace"], {"ATOLL_TEST": "set"}).wait(60) == 0
     assert (tmp_path / "traces").read_text() == "True set"
     assert "ATOLL_TEST" not in os.environ
 
 
 def test_forks_draw_different_random_numbers(tmp_path: Path) -> None:
-    def draw(words: Sequence[str]) -> int:
-        (tmp_path / words[0]).write_text(f"{random.random()} {uuid4()}")
+    def draw(number: int) -> int:
+        (tmp_path / str(number)).write_text(f"{random.random()} {uuid4()}")
         return 0
 
     for number in range(3):
-        assert Fork(draw, [str(number)], {}).wait() == 0
+        assert Fork(partial(draw, number), ["draw"], {}).wait() == 0
     drawn = [file.read_text().split() for file in tmp_path.iterdir()]
     assert all(len(set(kind)) == 3 for kind in zip(*drawn, strict=True))
 
@@ -103,7 +104,7 @@ def test_the_supervisor_stops_a_fork_like_a_program() -> None:
 FAILING = """
 import signal
 from atoll.server.forks import Fork
-def sleep(words):
+def sleep():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pause()
 fork = Fork(sleep, ["sleep"], {})
@@ -152,7 +153,7 @@ from atoll.server import registry_process
 registry_process._import_modules(Path(sys.argv[1]))
 from atoll.server.forks import Fork
 from atoll.storage.observed_store import REQUESTS
-def count(words):
+def count():
     REQUESTS.labels("us", "served").inc()
     return 0
 for _ in range(2):
