@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from uuid import uuid4
 
 from atoll.config import Bundle
@@ -67,33 +66,30 @@ class Generation:
     sockets: list[Path] = field(init=False)
 
     def __post_init__(self) -> None:
+        bundle = self.loaded.bundle
         # The web processes are one instance in the database.
-        environment = {INSTANCE_VARIABLE: str(uuid4())}
+        instance = {INSTANCE_VARIABLE: str(uuid4())}
         self.sockets = [
             self.runtime / f"web-{self.number}-{index}.sock" for index in range(self.count)
         ]
         self.web = [
             self._child(
-                socket.stem,
-                ["web", str(socket)],
-                partial(serve, str(socket), self.loaded.bundle),
-                environment,
+                socket.stem, ["web", str(socket)], partial(serve, str(socket), bundle), instance
             )
             for socket in self.sockets
         ]
         # With replication, the worker does the maintenance; it is a unit of its own.
-        alone = not self.loaded.bundle.feature_storage_replication
-        maintenance = partial(_run_maintenance, self.loaded.bundle)
-        self.maintenance = (
-            [self._child("housekeeping", ["housekeeping"], maintenance)] if alone else []
-        )
+        self.maintenance = []
+        if not bundle.feature_storage_replication:
+            run = partial(_run_maintenance, bundle)
+            self.maintenance.append(self._child("housekeeping", ["housekeeping"], run, {}))
 
     def _child(
         self,
         name: str,
         words: list[str],
         process: Callable[[], int],
-        environment: Mapping[str, str] = MappingProxyType({}),
+        environment: Mapping[str, str],
     ) -> Child:
         return Child(name, words, signal.SIGTERM, environment, run=partial(self.run, process))
 
