@@ -1,4 +1,4 @@
-"""Structured logging: one JSON object per line on standard error, for journald."""
+"""Logs: JSON of processes for journald, and text of commands for people, on standard error."""
 
 from __future__ import annotations
 
@@ -28,17 +28,58 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line.update({k: v for k, v in record.__dict__.items() if k not in _STANDARD})
+        line.update(_fields(record))
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = "".join(traceback.format_exception(*record.exc_info))
         return json.dumps(line, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """Format a record as text with level, message and the extra fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as a line, which the lines of an exception follow."""
+        line = f"{record.levelname.lower()}: {record.getMessage()}"
+        if fields := _fields(record):
+            line += f" ({', '.join(f'{name}: {_shown(value)}' for name, value in fields.items())})"
+        if record.exc_info and record.exc_info[0] is not None:
+            line += f"\n{self.formatException(record.exc_info)}"
+        return line
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+
+
+def _shown(value: object) -> str:
+    """Return a value without characters that control a terminal."""
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text)
+
+
+def set_up_for_command() -> None:
+    """Write warnings and errors of a command to standard error as text."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(TextFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    _set_levels_of_libraries()
 
 
 def set_up(*, debug: bool = False) -> None:
     """Write all log records of this process to standard error as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])
+    root = logging.getLogger()
+    # A command that became a process.
+    for other in list(root.handlers):
+        if isinstance(other.formatter, TextFormatter):
+            root.removeHandler(other)
+    logging.basicConfig(handlers=[handler])
+    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    _set_levels_of_libraries()
+
+
+def _set_levels_of_libraries() -> None:
     # At lower levels, these log requests including signatures and tokens.
     for library in ("azure", "botocore", "keystoneauth", "keystoneclient", "swiftclient"):
         logging.getLogger(library).setLevel(logging.WARNING)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from atoll import exit_codes
+from atoll import exit_codes, logs
 from atoll.cli.container_processes import INTERRUPTED
 from atoll.cli.context import CommandContext
 from atoll.cli.errors import explain
@@ -28,6 +28,7 @@ def run(
         name: its name in usage messages.
         context: loads what commands work with; from this container by default.
     """
+    logs.set_up_for_command()
     try:
         status = command.main(
             list(arguments),

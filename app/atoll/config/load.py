@@ -74,15 +74,16 @@ def load(
     environment: Mapping[str, str],
     directory: Path = BUNDLE_DIRECTORY,
     *,
-    ignore_unknown_preference: bool = False,
+    for_command: bool = False,
 ) -> Bundle:
     """Load the bundle from a directory, with overrides from the environment.
 
     Args:
         environment: The environment variables.
         directory: The bundle's directory.
-        ignore_unknown_preference: Whether to ignore locations in the environment's preference
-            that the file no longer has, as after a removal. Without it they are errors.
+        for_command: Whether an operator runs a command. Locations in the environment's preference
+            that the file no longer has, as after a removal, are ignored instead of errors; and
+            warnings are not logged, because servers log them and `atoll config check` prints them.
 
     Raises:
         ConfigError: The bundle cannot be read, or is invalid.
@@ -97,10 +98,10 @@ def load(
         ) from error
     raw = _with_first_password(_override(raw, environment), environment)
     preference = _preference(environment)
-    if preference is not None and ignore_unknown_preference:
+    if preference is not None and for_command:
         preference = _known_locations(preference, raw)
     result = check(raw, preference)
-    for warning in result.warnings:
+    for warning in () if for_command else result.warnings:
         log.warning("configuration warning", extra={"file": str(path), "warning": warning})
     if result.bundle is None:
         raise ConfigError(str(path), result.problems)

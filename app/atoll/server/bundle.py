@@ -38,7 +38,7 @@ def load_bundle_for_command() -> Bundle:
     Raises:
         ConfigError: the bundle is invalid.
     """
-    return config.load(os.environ, bundle_directory(), ignore_unknown_preference=True)
+    return config.load(os.environ, bundle_directory(), for_command=True)
 
 
 def require_replication(bundle: Bundle) -> None:
