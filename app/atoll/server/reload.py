@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _PROCESS, _REQUEST, _ANSWER, _TURN = (
     f"reload-{word}" for word in ("process", "request", "answer", "turn")
 )
+_NO_PROCESS = "no process in this container can reload its bundle"
 # Seconds between two looks for an answer, and for a request.
 _POLL, _PENDING_POLL = 0.1, 0.2
 # Signals that are blocked while a process replaces itself, so that the new one receives them.
@@ -40,14 +41,17 @@ def request_reload() -> None:
     runtime = runtime_directory()
     try:
         process = int((runtime / _PROCESS).read_text())
-    except OSError as error:
-        raise UserError("no process in this container can reload its bundle") from error
+    except (OSError, ValueError) as error:
+        raise UserError(_NO_PROCESS) from error
     with (runtime / _TURN).open("w") as turn:
         # One request at a time, because there is one file for the answer.
         fcntl.flock(turn, fcntl.LOCK_EX)
         request = str(uuid4())
         write_atomically(runtime / _REQUEST, request)
-        os.kill(process, signal.SIGHUP)
+        try:
+            os.kill(process, signal.SIGHUP)
+        except ProcessLookupError as error:
+            raise UserError(_NO_PROCESS) from error
         problem = _wait_for_answer(runtime / _ANSWER, request, process)
     if problem:
         raise UserError(f"the bundle was refused and the old one stays active: {problem}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from atoll.errors import UserError
-from atoll.server.reload import Reloads
+from atoll.server.reload import Reloads, request_reload
 from atoll.server.stop_signal import StopSignal
 
 
@@ -52,3 +53,17 @@ def test_a_process_that_is_to_stop_loads_nothing(reloads: Reloads) -> None:
         pytest.fail("the bundle was read")
 
     assert reloads.wait(stop, read) is False
+
+
+@pytest.mark.parametrize("process", [None, "", "of-an-earlier-container"])
+def test_a_reload_is_refused_without_a_process(
+    process: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATOLL_RUNTIME_DIRECTORY", str(tmp_path))
+    if process == "of-an-earlier-container":
+        with subprocess.Popen(["true"]) as ended:
+            process = str(ended.pid)
+    if process is not None:
+        (tmp_path / "reload-process").write_text(process)
+    with pytest.raises(UserError, match="no process in this container can reload"):
+        request_reload()
