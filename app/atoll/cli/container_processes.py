@@ -9,8 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from atoll.cli.errors import explain
+
+if TYPE_CHECKING:
+    from atoll.config import Bundle
 
 # The exit code that shells use for a process terminated by SIGINT.
 INTERRUPTED = 130
@@ -29,18 +33,16 @@ def serve_registry(*, migrate: bool) -> int:
 
 def migrate() -> int:
     """Migrate the database."""
-    from atoll.server.bundle import load_bundle
     from atoll.server.migration import migrate
 
-    return migrate(load_bundle())
+    return migrate(_load_bundle())
 
 
 def serve_web(socket: str) -> int:
     """Run one web process behind nginx, on a unix socket."""
-    from atoll.server.bundle import load_bundle
     from atoll.server.web_process import serve
 
-    return serve(socket, load_bundle())
+    return serve(socket, _load_bundle())
 
 
 def replicate() -> int:
@@ -52,10 +54,9 @@ def replicate() -> int:
 
 def run_maintenance() -> int:
     """Run the maintenance of a site without replication until SIGTERM."""
-    from atoll.server.bundle import load_bundle
     from atoll.server.maintenance_process import run_maintenance
 
-    return run_maintenance(load_bundle())
+    return run_maintenance(_load_bundle())
 
 
 def mirror(*, migrate: bool) -> int:
@@ -67,6 +68,15 @@ def mirror(*, migrate: bool) -> int:
     from atoll.server.mirror_process import mirror
 
     return mirror(migrate=migrate)
+
+
+def _load_bundle() -> Bundle:
+    """Return the bundle; warnings about it are logged."""
+    from atoll import logs
+    from atoll.server.bundle import load_bundle
+
+    logs.set_up()
+    return load_bundle()
 
 
 # The commands without arguments.

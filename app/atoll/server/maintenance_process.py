@@ -5,7 +5,6 @@ With replication, the replication worker does the same.
 
 from __future__ import annotations
 
-from atoll import logs
 from atoll.config import Bundle
 from atoll.server.container import wire_services
 from atoll.server.maintenance import start_maintenance
@@ -18,7 +17,6 @@ _CONNECTIONS = 6
 
 def run_maintenance(bundle: Bundle) -> int:
     """Run the maintenance in the background until SIGTERM, and return the exit code."""
-    logs.set_up()
     services = wire_services(bundle, connections=_CONNECTIONS + len(bundle.stores))
     services.locations.start_probing(services.thread_registry)
     refresh_in_background(services.locations.states, services.database, services.thread_registry)

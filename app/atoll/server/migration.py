@@ -7,7 +7,6 @@ import time
 from dataclasses import asdict, dataclass
 
 import atoll
-from atoll import logs
 from atoll.auth.users import create_first_superuser
 from atoll.cluster.instances import Instances
 from atoll.config import Bundle
@@ -43,7 +42,6 @@ class Migrated:
 
 def migrate(bundle: Bundle) -> int:
     """Prepare the database in a process of its own, and return the exit code."""
-    logs.set_up()
     prepare_database(wire_services(bundle))
     return 0
 

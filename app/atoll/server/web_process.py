@@ -10,7 +10,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from atoll import logs
 from atoll.config import Bundle
 from atoll.config.stores import LocalSettings
 from atoll.registry.body_hashes import BodyHashes
@@ -47,7 +46,6 @@ def serve(address: str, bundle: Bundle) -> int:
     """Serve the registry's application on the unix socket ADDRESS, until SIGTERM."""
     # What is created from here on stays, so there is no garbage.
     gc.disable()
-    logs.set_up()
     _disable_preemption()
     # waitress spools bodies to unnamed temporary files, so a crash leaves none behind.
     tempfile.tempdir = str(spool_directory())
