@@ -71,10 +71,12 @@ def test_a_good_inventory_is_one_line():
 
 
 def test_an_unreachable_host_is_a_problem():
-    (found,) = report.host_problems({"us-1": {"unreachable": True, "msg": "timed out"}})
+    message = "Task failed: Timeout (12s) waiting for privilege escalation prompt:"
+    (found,) = report.host_problems({"us-1": {"unreachable": True, "msg": message}})
 
     assert (found["id"], found["host"]) == ("host-unreachable", "us-1")
-    assert "timed out" in found["problem"]
+    cause = "Timeout (12s) waiting for privilege escalation prompt"
+    assert found["problem"] == f"The host cannot be reached: {cause}."
 
 
 def test_a_host_whose_checks_fail_is_a_problem():

@@ -65,17 +65,23 @@ class Clients:
         words = ("--dest-tls-verify=false", source, _reference(server, image, tag))
         return self._skopeo(*words)
 
-    def pull(self, server: Server, image: Image, tag: str) -> Finished:
-        """Pull an image with skopeo into a directory."""
+    def pull(
+        self, server: Server, image: Image, tag: str, repository: str | None = None
+    ) -> Finished:
+        """Pull an image with skopeo into a directory, by default from that of the image."""
         shutil.rmtree(self._pulled, ignore_errors=True)
         target = f"dir:{WORK / self._pulled.name}"
-        pulled = self._skopeo("--src-tls-verify=false", _reference(server, image, tag), target)
+        pulled = self._skopeo(
+            "--src-tls-verify=false", _reference(server, image, tag, repository), target
+        )
         shutil.rmtree(self._pulled)
         return pulled
 
-    def push_at_once(self, server: Server, image: Image, tag: str) -> Finished:
+    def push_at_once(
+        self, server: Server, image: Image, tag: str, repository: str | None = None
+    ) -> Finished:
         """Push an image with several layers at the same time, as podman and docker do."""
-        repository = repository_of(image)
+        repository = repository or repository_of(image)
         # Only a token with both actions permits a push.
         authorization = server.bearer(repository, "pull,push").get("Authorization", "")
         work = Work(
@@ -136,5 +142,5 @@ def repository_of(image: Image) -> str:
     return f"admin/{image.shape.name}"
 
 
-def _reference(server: Server, image: Image, tag: str) -> str:
-    return f"docker://{server.host}/{repository_of(image)}:{tag}"
+def _reference(server: Server, image: Image, tag: str, repository: str | None = None) -> str:
+    return f"docker://{server.host}/{repository or repository_of(image)}:{tag}"

@@ -36,6 +36,9 @@ from .session import Session
 _PROXY_PORT = 6432
 # Seconds after a start or a load before memory is measured, and between two measurements.
 _SETTLE, _INTERVAL = 20, 1
+# Pushes of an image, each to another repository, before its content changes. With new content each
+# time, an hour of load would fill the store.
+_IMAGES_BETWEEN = 20
 # Pulls before those that are measured, so that each process of the site has answered some.
 _PULLS_BEFORE = 3
 # Pulls of which the median is recorded. A pull takes a third of a second, and the goal of the
@@ -68,9 +71,12 @@ def measure_memory(session: Session) -> None:
             session.show(f"load, {max(end - time.monotonic(), 0):.0f} s left")
             for operation in (BY_TAG, BY_DIGEST, BLOB, PASSWORD_TOKEN):
                 requests.load(operation)
-            image.renew()
-            clients.push_at_once(loaded, image, f"r{number}")
-            clients.pull(loaded, image, f"r{number}")
+            if number % _IMAGES_BETWEEN == 0:
+                image.renew()
+            # A repository without the blobs, so that they are uploaded.
+            repository = f"admin/load-{number}"
+            clients.push_at_once(loaded, image, "latest", repository)
+            clients.pull(loaded, image, "latest", repository)
             number += 1
         image.remove()
         _measure_memory(session, LOADED, [loaded])

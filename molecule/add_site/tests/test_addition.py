@@ -97,7 +97,7 @@ def test_addition_is_refused_while_a_host_is_unreachable(
         outcome = add_site(lab, tmp_path)
 
     assert outcome.status != 0
-    assert f"{host} cannot be reached" in " ".join(outcome.output.split()), outcome.output
+    assert f"{host} The host cannot be reached" in " ".join(outcome.output.split()), outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output
     assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 

@@ -31,7 +31,7 @@ def host_problems(results: Mapping[str, Any]) -> list[Problem]:
             found += [{**item, "host": item.get("host") or host} for item in result["problems"]]
             continue
         cause = " ".join(str(result.get("msg") or "no result").split())
-        cause = cause.removeprefix("Task failed: ").removesuffix(".")
+        cause = cause.removeprefix("Task failed: ").rstrip(".: ")
         if result.get("unreachable"):
             found.append(
                 problem(
