@@ -153,8 +153,9 @@ def _measure_parts(
         if number == 1:
             results.machine |= describe_programs(arena, sites.variant.image)
     minutes = (time.monotonic() - began) / 60
+    load = f", with {arguments.load_seconds} s of load in memory" if "memory" in wanted else ""
     results.machine["run"] = (
-        f"{arguments.rounds} rounds of {', '.join(wanted)} in {minutes:.0f} min"
+        f"{arguments.rounds} rounds of {', '.join(wanted)} in {minutes:.0f} min{load}"
     )
 
 

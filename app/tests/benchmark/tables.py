@@ -64,8 +64,9 @@ def _site(rows: list[tuple[str, str, str]]) -> Table:
 
 def _goals(rows: list[tuple[str, str, str, str, str]]) -> Table:
     table = _table("Goals")
-    table.add_column("", no_wrap=True)
-    table.add_column("goal", no_wrap=True)
+    # These two wrap, so that the others fit into 80 columns.
+    table.add_column("")
+    table.add_column("goal")
     for heading in ("before", "now"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("met", no_wrap=True)

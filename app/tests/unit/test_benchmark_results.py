@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from ..benchmark.content import IMAGE_C
 from ..benchmark.goals import GOALS, evaluate
 from ..benchmark.operations import (
     ATOLL,
@@ -17,6 +18,7 @@ from ..benchmark.operations import (
     DOCKER_REGISTRY,
     LIMIT,
     far_name,
+    pull_name,
 )
 from ..benchmark.page import render
 from ..benchmark.report import comparisons, goal_rows, site_rows
@@ -205,6 +207,9 @@ def test_memory_and_start_are_shown_with_their_range() -> None:
 
 
 def test_printed_tables_fit_into_80_columns(results: Results) -> None:
+    for delay in (0.0, DELAY):
+        name = far_name(pull_name(IMAGE_C), delay)
+        results.add(Sample("far", name, ATOLL, 0, {"seconds": 0.4 + delay}))
     output = io.StringIO()
 
     print_tables(results, Console(file=output, width=80))
@@ -212,6 +217,7 @@ def test_printed_tables_fit_into_80_columns(results: Results) -> None:
     lines = output.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert any("GET manifest by tag, 16" in line and "10.0" in line for line in lines)
+    assert any(line.split()[-1:] == ["met"] for line in lines)
     assert "…" not in output.getvalue()
 
 
