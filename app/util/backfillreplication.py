@@ -19,7 +19,7 @@ from atoll.placement.upkeep.backfill import backfill
 @click.pass_obj
 def enqueue(context: CommandContext) -> int:
     """Queue missing copies, and print a line for each blob."""
-    services = context.services_for_server()
+    services = context.services()
     if not services.bundle.feature_storage_replication:
         print_result("Storage replication is not enabled")
         return 0

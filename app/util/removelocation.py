@@ -24,7 +24,7 @@ from atoll.placement.locations.remove import RemovalStep
 @click.pass_obj
 def remove(context: CommandContext, location: str) -> int:
     """Remove LOCATION, a name in DISTRIBUTED_STORAGE_CONFIG, after a confirmation."""
-    services = context.services_for_server()
+    services = context.services()
     if not services.bundle.feature_storage_replication:
         print_result("Storage replication is not enabled. Exiting.")
         return exit_codes.FAILED

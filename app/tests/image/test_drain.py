@@ -100,6 +100,10 @@ def test_requests_in_progress_are_finished_and_new_ones_refused(draining: Runnin
     upload.join()
     assert upload.answer is not None
     assert upload.answer.status_code == 201, upload.answer.text
+    # With the small buffer, the rest may take longer than the drain; and the end of the container's
+    # network would not be noticed.
+    download.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+    download.settimeout(2 * DRAIN_SECONDS)
     received = b"".join(iter(lambda: download.recv(65536), b""))
     assert received.endswith(manifest)
     wait_until("the container has ended", lambda: has_ended(draining))
