@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from atoll.db.leased_queue import Backoff
+from atoll.db.pool import Database
 from atoll.names import Digest, RepositoryName
 from atoll.registry.manifests import Manifests
 from atoll.scanning.scans import ScanClaim, Scans
@@ -14,6 +15,9 @@ from atoll.scanning.scans import ScanClaim, Scans
 from .sites import MANIFEST_TYPE, SUPERUSER, MemorySite, image_manifest, make_registry
 
 INDEXER, LATER_INDEXER = "state-one", "state-two"
+# The rows of a long queue, and how many of them one statement writes: `statement_timeout` limits
+# the statement, also on a busy machine.
+MANY, _RANGE = 100_000, 10_000
 
 
 def scans_of(site: MemorySite, **arguments: Any) -> Scans:
@@ -98,6 +102,15 @@ def let_pass(site: MemorySite, seconds: float) -> None:
         "UPDATE securityscan SET last_indexed = last_indexed - make_interval(secs => %(seconds)s)",
         {"seconds": seconds},
     )
+
+
+def insert_many(
+    database: Database, statement: str, parameters: Mapping[str, object] | None = None
+) -> None:
+    """Run an INSERT for ranges of numbers, `first` to `last`, that cover the numbers up to MANY."""
+    for first in range(1, MANY + 1, _RANGE):
+        last = min(first + _RANGE - 1, MANY)
+        database.run(statement, {**(parameters or {}), "first": first, "last": last})
 
 
 def one_site(make_database: Callable[[], str], directory: Path) -> MemorySite:

@@ -10,11 +10,17 @@ import pytest
 from atoll.scanning.backfill import BATCH, ScanBackfill
 
 from .recording import RecordingDatabase
-from .security_scans import claim_one, one_site, push_image, row_of, scans_of, statuses
+from .security_scans import (
+    claim_one,
+    insert_many,
+    one_site,
+    push_image,
+    row_of,
+    scans_of,
+    statuses,
+)
 from .sites import MemorySite
 from .test_periodic_plans import nodes
-
-MANY = 100_000
 
 
 @pytest.fixture
@@ -83,10 +89,11 @@ def test_an_empty_registry_is_complete_at_once(site: MemorySite) -> None:
 def test_a_step_reads_one_range_of_a_hundred_thousand_manifests(site: MemorySite) -> None:
     """T10: each statement uses indexes and examines a bounded number of rows."""
     push_image(site, scans=False)
-    site.database.run(
+    insert_many(
+        site.database,
         "INSERT INTO manifest (repository_id, digest, media_type, manifest_bytes)"
-        " SELECT r.id, 'sha256:' || n, '', '' FROM repository r, generate_series(1, %s) AS n",
-        [MANY],
+        " SELECT r.id, 'sha256:' || n, '', ''"
+        " FROM repository r, generate_series(%(first)s, %(last)s) AS n",
     )
     site.database.run("ANALYZE")
     recording = RecordingDatabase.from_bundle(site.graph.bundle, size=1)

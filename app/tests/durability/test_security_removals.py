@@ -22,6 +22,7 @@ from .recording import RecordingDatabase
 from .security_scans import (
     INDEXER,
     claim_one,
+    insert_many,
     let_pass,
     one_site,
     push_image,
@@ -32,7 +33,6 @@ from .security_scans import (
 from .sites import SUPERUSER, MemorySite
 
 HOUR = 3600
-MANY = 100_000
 
 
 @pytest.fixture
@@ -138,11 +138,11 @@ def test_a_claim_reads_few_rows_of_many_removals(site: MemorySite) -> None:
     push_image(site)
     for statement in (
         "INSERT INTO securityscan (digest, available_at)"
-        " SELECT 'sha256:' || n, 'infinity' FROM generate_series(1, %s) AS n",
+        " SELECT 'sha256:' || n, 'infinity' FROM generate_series(%(first)s, %(last)s) AS n",
         "INSERT INTO securityscanremoval (digest)"
-        " SELECT 'sha256:' || n FROM generate_series(1, %s) AS n",
+        " SELECT 'sha256:' || n FROM generate_series(%(first)s, %(last)s) AS n",
     ):
-        site.database.run(statement, [MANY])
+        insert_many(site.database, statement)
     site.database.run("ANALYZE")
     recording = RecordingDatabase.from_bundle(site.graph.bundle, size=1)
     assert len(Removals(recording).claim(9)) == 9

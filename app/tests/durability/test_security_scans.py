@@ -19,6 +19,7 @@ from .security_scans import (
     INDEXER,
     LATER_INDEXER,
     claim_one,
+    insert_many,
     let_pass,
     one_site,
     push_image,
@@ -29,7 +30,6 @@ from .security_scans import (
 from .sites import SUPERUSER, MemorySite
 from .test_periodic_plans import nodes
 
-MANY = 100_000
 HOUR = 3600
 
 
@@ -304,7 +304,8 @@ def test_figures_of_a_long_queue_are_read_from_indexes(site: MemorySite) -> None
 
 
 def fill_queue(site: MemorySite, state: str) -> None:
-    site.database.run(
+    insert_many(
+        site.database,
         "INSERT INTO securityscan (digest, is_backfill, index_status, attempted_hash,"
         " last_indexed, available_at, lease_token, lease_expires)"
         " SELECT 'sha256:' || n, n %% 2 = 0, CASE WHEN %(scanned)s THEN 2 ELSE 0 END,"
@@ -313,9 +314,8 @@ def fill_queue(site: MemorySite, state: str) -> None:
         " CASE WHEN %(scanned)s THEN 'infinity' ELSE now() - interval '1 minute' END,"
         " CASE WHEN %(leased)s AND n <= 100 THEN gen_random_uuid() END,"
         " CASE WHEN %(leased)s AND n <= 100 THEN now() + interval '1 minute' END"
-        " FROM generate_series(1, %(many)s) AS n",
+        " FROM generate_series(%(first)s, %(last)s) AS n",
         {
-            "many": MANY,
             "scanned": state in {"scanned", "outdated"},
             "hash": LATER_INDEXER if state == "scanned" else INDEXER,
             "leased": state == "leased",
