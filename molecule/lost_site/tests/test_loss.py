@@ -198,7 +198,9 @@ def test_clients_see_no_failure_while_the_site_is_removed_and_the_playbook_is_ki
     assert outcome.status == 0, outcome.output
     assert load.failures == []
     assert load.pulls == len(load.pushed) > 0
-    assert "still have the bundle with eustorage: eu-1." in " ".join(outcome.output.split())
+    output = " ".join(outcome.output.split())
+    assert "still have the registry with eustorage, or a load balancer" in output
+    assert "that sends requests to the site: eu-1." in output
     assert set(us.locations()) == REMAINING
     assert us.health("endtoend") == 200
     for name, digest in load.pushed.items():
