@@ -1,6 +1,6 @@
 """The processes of a container, which start without click and the tables of the command line.
 
-Importing these would take a tenth of the start. `atoll.cli.processes` has the commands of the same
+Their imports would lengthen each start. `atoll.cli.processes` has the commands of the same
 names, which have the help.
 """
 

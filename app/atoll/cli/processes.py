@@ -11,6 +11,7 @@ import click
 
 from atoll.cli import container_processes
 from atoll.cli.commands import Command, Entry, Group
+from atoll.cli.output import note
 
 _REPLICATION = {
     "Commands": {
@@ -75,6 +76,7 @@ def reload() -> int:
     from atoll.server.reload import request_reload
 
     request_reload()
+    note("the new bundle is active")
     return 0
 
 

@@ -41,7 +41,7 @@ def test_a_worker_applies_another_bundle_in_the_same_process(us: Site, eu: Site)
     )
     change_bundle(eu, lambda keys: keys.pop("REPLICATION_LIMITS"))
     reloaded = eu.command("reload")
-    assert reloaded.returncode == 0, reloaded.stderr
+    assert (reloaded.returncode, reloaded.stderr) == (0, "the new bundle is active\n")
 
     waited = us.command("wait", "--timeout", "30")
     assert waited.returncode == 0, waited.stderr
