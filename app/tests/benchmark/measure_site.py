@@ -35,15 +35,15 @@ from .session import Session
 
 _PROXY_PORT = 6432
 # Seconds after a start or a load before memory is measured, and between two measurements.
-_SETTLE, _INTERVAL = 20, 1
+_SETTLE, _INTERVAL = 10, 1
 # Pushes of an image, each to another repository, before its content changes. With new content each
 # time, an hour of load would fill the store.
 _IMAGES_BETWEEN = 20
-# Pulls before those that are measured, so that each process of the site has answered some.
-_PULLS_BEFORE = 3
-# Pulls of which the median is recorded. A pull takes a third of a second, and the goal of the
-# distance is a tenth.
-_PULLS = 5
+# With FEATURE_TAG_CACHE, the pulls before those that are measured, so that each process of the site
+# has answered some, and the pulls of which the median is recorded: a pull takes a third of a
+# second, and the goal of the distance is a tenth. Without the key there is no goal.
+_PULLS_BEFORE, _PULLS = 3, 5
+_PULLS_BEFORE_WITHOUT, _PULLS_WITHOUT = 1, 1
 
 
 def measure_start(session: Session) -> None:
@@ -119,6 +119,8 @@ def _measure_far(
     image = Image(session.arena.work, IMAGE_C)
     clients = Clients(session.arena, [site])
     push, pull = push_name(IMAGE_C), pull_name(IMAGE_C)
+    before = _PULLS_BEFORE if tag_cache else _PULLS_BEFORE_WITHOUT
+    measured = _PULLS if tag_cache else _PULLS_WITHOUT
 
     def record(number: int, what: str, delay: float, seconds: float) -> None:
         name = far_name(what, delay, tag_cache=tag_cache)
@@ -135,9 +137,9 @@ def _measure_far(
             if tag_cache:
                 record(number, push, delay, pushed.seconds)
             set_delay(delay)
-            for _ in range(_PULLS_BEFORE):
+            for _ in range(before):
                 clients.pull(site, image, tag)
-            pulled = [clients.pull(site, image, tag).seconds for _ in range(_PULLS)]
+            pulled = [clients.pull(site, image, tag).seconds for _ in range(measured)]
             record(number, pull, delay, median(pulled))
     image.remove()
 
