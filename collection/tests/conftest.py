@@ -57,6 +57,7 @@ def groups(example):
         return local | {
             "registry_site": name,
             "registry_storage_preference": [f"{name}storage", f"{other}storage"],
+            "registry_hostname": "registry.example.com",
             "registry_config": example,
         }
 

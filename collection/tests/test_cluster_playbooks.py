@@ -44,6 +44,7 @@ def site(example, name, *others):
     return LOCAL | {
         "registry_site": name,
         "registry_storage_preference": [f"{name}storage", *(f"{one}storage" for one in others)],
+        "registry_hostname": "registry.example.com",
         "registry_config": example,
     }
 
@@ -114,6 +115,14 @@ def test_the_smoke_test_waits_for_the_first_instances_of_a_cluster(playbook, mix
 
     assert status == 0, playbook.output
     assert ("atoll.registry.smoke_test" in actions(records)) == known
+
+
+@pytest.mark.parametrize("name", ["site", "upgrade", "add_site"])
+def test_the_smoke_test_follows_all_changes(playbook, groups, name):
+    status, records = playbook.run(name, groups, atoll_site="eu", **UPGRADE)
+
+    assert status == 0, playbook.output
+    assert records[-1][1] == "atoll.registry.smoke_test"
 
 
 def test_a_registry_on_clusters_only_gets_its_services_balancers_and_the_commands(playbook, mixed):

@@ -1,4 +1,4 @@
-"""The smoke test at the end of site.yml."""
+"""The smoke test at the end of rollouts."""
 
 from __future__ import annotations
 

@@ -168,3 +168,5 @@ def _add(lab: Lab, us: SiteMachine, folder: Path) -> None:
             time.sleep(1)
     outcome = running.result()
     assert outcome.status == 0, outcome.output
+    [smoke_test] = [line for line in outcome.output.splitlines() if "Smoke test: " in line]
+    assert "apstorage" in smoke_test

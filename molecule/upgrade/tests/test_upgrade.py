@@ -112,6 +112,7 @@ def test_clients_see_no_failure_during_an_upgrade_that_is_killed_and_repeated(
         outcome = upgrade(lab, load.folder, newer)
 
     assert outcome.status == 0, outcome.output
+    assert "Smoke test: pushed through" in outcome.output
     assert image_of(us) == image_of(eu) != before
     assert us.health("endtoend") == eu.health("endtoend") == 200
     assert load.failures == []
