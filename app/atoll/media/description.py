@@ -5,10 +5,11 @@ It is a file beside the OCI image layout. Its size is limited, so that its memor
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from atoll.invalid_input import first_problem
 from atoll.names import Digest, RepositoryName, is_tag
 from atoll.registry.manifest_format import is_media_type
 
@@ -143,9 +144,8 @@ def parse_description(content: bytes) -> Description:
     try:
         description = Description.model_validate_json(content)
     except ValidationError as error:
-        first: Any = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(one)[:100] for one in first["loc"])
-        raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from error
+        field, text = first_problem(error)
+        raise ValueError(f"{field}: {text}" if field else text) from error
     _check_references(description)
     return description
 

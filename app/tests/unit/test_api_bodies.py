@@ -42,6 +42,11 @@ def test_a_body_with_many_values_is_refused_before_it_takes_memory() -> None:
         tracemalloc.stop()
 
 
+def test_a_body_that_is_no_object_is_refused_without_the_name_of_a_class() -> None:
+    with pytest.raises(InvalidRequest, match=r"^body: Input should be an object$"):
+        _send(b"[]")
+
+
 def test_a_deeply_nested_body_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="the body is nested more than 32 levels deep"):
         _send(b"[" * 33)

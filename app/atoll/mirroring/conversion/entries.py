@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from atoll.errors import AtollError
+from atoll.invalid_input import first_problem
 from atoll.mirroring.mirrors import MirrorChange
 from atoll.mirroring.rules.globs import check_patterns
 from atoll.mirroring.rules.semantic_versions import InvalidRange, VersionRange
@@ -82,13 +83,13 @@ class Settings:
         try:
             MirrorOptions.model_validate(self.options)
         except ValidationError as error:
-            wrong = error.errors()[0]
-            raise Unusable(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from error
+            field, text = first_problem(error)
+            raise Unusable(f"{field}: {text}") from error
         for name, adapter in _CREDENTIALS.items():
             try:
                 adapter.validate_python(change.get(name, "-"))
             except ValidationError as error:
-                raise Unusable(f"{name}: {error.errors()[0]['msg']}") from error
+                raise Unusable(f"{name}: {first_problem(error)[1]}") from error
         if self.options:
             change["options"] = self.options
         return change

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
+from atoll.invalid_input import first_problem
 from atoll.scanning.clair.errors import (
     ImageRejected,
     InvalidScannerResponse,
@@ -233,10 +234,9 @@ def parse(model: type[_Model], body: bytes) -> _Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the document"
+        field, text = first_problem(error)
         raise InvalidScannerResponse(
-            f"{model.__name__} of Clair is not understood: {field}: {first['msg']}"
+            f"{model.__name__} of Clair is not understood: {field or 'the document'}: {text}"
         ) from None
 
 

@@ -20,6 +20,7 @@ from atoll.audit.log import Audit, Entry
 from atoll.auth.access import READ, Grant, Principal
 from atoll.auth.organization_roles import Organization
 from atoll.auth.sessions import Session
+from atoll.invalid_input import first_problem
 from atoll.json_bounds import BoundExceeded, check_structure
 from atoll.names import RepositoryName
 from atoll.web.api.errors import (
@@ -311,6 +312,5 @@ def validated(model: type[RequestModel], value: Any, part: str) -> RequestModel:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        field = ".".join(map(str, first["loc"])) or part
-        raise InvalidRequest(f"{field}: {first['msg'].removeprefix('Value error, ')}") from error
+        field, text = first_problem(error)
+        raise InvalidRequest(f"{field or part}: {text}") from error
