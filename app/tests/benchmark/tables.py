@@ -23,7 +23,8 @@ _EXPLANATION = (
 def print_tables(results: Results, console: Console | None = None) -> None:
     """Print the ratios, the figures of a site, and the goals."""
     output = console or Console(width=_WIDTH, highlight=False)
-    output.print(Group(_ratios(results), Text(_EXPLANATION, style="dim")))
+    if any(report.comparisons(results, part) for part in report.COMPARISONS):
+        output.print(Group(_ratios(results), Text(_EXPLANATION, style="dim")))
     if rows := report.site_rows(results):
         output.print(_site(rows))
     goals = [row for row in report.goal_rows(results) if row[-1] != NOT_MEASURED]

@@ -221,6 +221,16 @@ def test_printed_tables_fit_into_80_columns(results: Results) -> None:
     assert "…" not in output.getvalue()
 
 
+def test_no_ratios_are_printed_if_nothing_was_compared() -> None:
+    site = Results({}, [Sample("memory", "memory idle", ATOLL, 0, {"MiB": 270})])
+    output = io.StringIO()
+
+    print_tables(site, Console(file=output, width=80))
+
+    assert "Ratios" not in output.getvalue()
+    assert "270 MiB" in output.getvalue()
+
+
 def test_page_shows_the_limit_with_both_programs_for_the_hash(results: Results) -> None:
     figures = {"put": 2.0, "sha256sum": 1.0, "fast sha256sum": 0.5}
     fast = {"seconds with fast sha256sum": 2.5}
