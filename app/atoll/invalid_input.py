@@ -13,7 +13,7 @@ _NAME_MAXIMUM = 100
 def first_problem(error: ValidationError) -> tuple[str, str]:
     """Return the path of the first invalid field, and the problem.
 
-    The text contains no value of the document, which may be secret.
+    pydantic's texts contain no value of the document, which may be secret; those of validators may.
 
     Args:
         error: The error.
